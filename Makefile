@@ -1,0 +1,45 @@
+# make sweep   set up, run search_spaces/perceptron.yaml, print the ranking
+# make test    set up, run the tests
+# make check   set up, format, lint, types, import contract
+# make ui      open the MLflow UI on the finished sweeps
+# make bench   the side-by-side benchmark (minutes)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: sweep test check format ui bench clean
+
+sweep: $(READY)
+	$(BIN)/sweeper launch search_spaces/perceptron.yaml
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: $(READY)
+	$(BIN)/sweeper ui
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.throughput --task perceptron
+	$(BIN)/python -m benchmarks.throughput --task digits
+
+# torch comes first and by its exact version: a wider request may fetch gigabytes of CUDA packages.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) sweeps .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,36 @@
+"""sweeper: hyperparameter sweeps that find the settings which stay good when training runs long.
+
+`sweeper.train` trains given configurations in packs; `sweeper.launch` runs a whole sweep.
+Importing this package loads none of torch, Ray, Optuna and MLflow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from sweeper.errors import SweepError
+
+if TYPE_CHECKING:
+    from sweeper.runtime.launch import SweepHandle as SweepHandle
+    from sweeper.runtime.launch import launch as launch
+    from sweeper.tasks.task import Task as Task
+    from sweeper.training import Trajectories as Trajectories
+    from sweeper.training import train as train
+
+__version__ = "0.1.0"
+__all__ = ["SweepError", "SweepHandle", "Task", "Trajectories", "launch", "train"]
+
+_HOMES = {
+    "SweepHandle": "sweeper.runtime.launch",
+    "launch": "sweeper.runtime.launch",
+    "Task": "sweeper.tasks.task",
+    "Trajectories": "sweeper.training",
+    "train": "sweeper.training",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

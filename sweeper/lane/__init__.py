@@ -1,0 +1,1 @@
+"""A lane: keeps a pack full of runs, records what they do, and saves and loads their rows."""

@@ -1,0 +1,102 @@
+"""What a lane keeps of one run while it trains: verdict, thinned curve, unwritten trajectory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sweeper.lane.run import Run
+from sweeper.optim.configuration import parse
+from sweeper.optim.step import SERIES
+from sweeper.stability.limits import Limits
+from sweeper.stability.verdict import RunFacts, Verdict
+from sweeper.tasks.task import Task
+
+SCHEMA = 1
+_CURVE_POINTS = 40
+
+
+class Record:
+    """The record of one run. Feed it the series of every step once, in order."""
+
+    def __init__(self, run: Run, task: Task, limits: Limits, eps: float) -> None:
+        schedule = parse(run.config).schedule
+        facts = RunFacts(
+            horizon=run.horizon,
+            warmup=schedule.warmup_steps(run.horizon),
+            epoch_steps=task.epoch_steps,
+            floor=task.floor(eps, 1.0),
+        )
+        self.run = run
+        self.verdict = Verdict(facts, limits)
+        self.curve: list[list[float]] = []
+        self.step = 0
+        self.written = 0  # steps whose trajectory was handed over by `take_pending`
+        self._pending: list[np.ndarray] = []
+        self._marks = curve_steps(run.horizon)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        whole = self.step >= self.run.horizon
+        return whole or not self.verdict.finite or self.verdict.hopeless
+
+    def take(self, series: np.ndarray) -> None:
+        """The next steps, `[n, 4]`; those past the horizon or the first non-finite are left out."""
+        series = series[: self.run.horizon - self.step]
+        bad = np.flatnonzero(~np.isfinite(series[:, 0]))
+        if bad.size:
+            series = series[: bad[0] + 1]
+        self.verdict.update(series[:, 0])
+        for mark in self._marks[
+            np.isin(self._marks, np.arange(self.step, self.step + len(series)))
+        ]:
+            values = series[mark - self.step]
+            if np.isfinite(values).all():
+                self.curve.append([int(mark), *(float(value) for value in values)])
+        self._pending.append(series)
+        self.step += len(series)
+
+    def take_pending(self) -> tuple[int, np.ndarray]:
+        """First step and series `[n, 4]` of what was not yet taken; forgets it."""
+        first, pending = self.written, self._pending
+        self._pending, self.written = [], self.step
+        return first, np.concatenate(pending) if pending else np.empty((0, len(SERIES)))
+
+    def result(self) -> dict[str, Any]:
+        """Verdict and thinned curve in plain values."""
+        return {**self.verdict.result(), "curve": self.curve}
+
+    def save(self) -> dict[str, Tensor]:
+        """The record as plain tensors, beside the row of the same step."""
+        values, arrays = self.verdict.state()
+        text = json.dumps(
+            {"schema": SCHEMA, "step": self.step, "values": values, "curve": self.curve}
+        )
+        saved = {
+            f"verdict.{name}": torch.from_numpy(array.copy()) for name, array in arrays.items()
+        }
+        saved["record"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+        return saved
+
+    def restore(self, saved: dict[str, Tensor]) -> None:
+        """Go on from what `save` gave."""
+        state = json.loads(saved["record"].numpy().tobytes())
+        arrays = {
+            name.removeprefix("verdict."): tensor.numpy()
+            for name, tensor in saved.items()
+            if name.startswith("verdict.")
+        }
+        self.verdict.restore(state["values"], arrays)
+        self.step = self.written = state["step"]
+        self.curve = state["curve"]
+
+
+def curve_steps(horizon: int) -> np.ndarray:
+    """Log-spaced steps of a thinned curve: 0, the last one and about 40 between, ascending."""
+    spaced = np.geomspace(1, max(horizon - 1, 1), _CURVE_POINTS).round().astype(np.int64)
+    return np.unique(np.concatenate([[0], spaced, [horizon - 1]]))

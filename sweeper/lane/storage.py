@@ -1,0 +1,65 @@
+"""The sweep's folder as a lane sees it: small whole files, written aside and renamed."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.errors import SweepError
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A folder of whole files, named by relative paths.
+
+    Args:
+        folder: absolute path of the sweep.
+    """
+
+    folder: str
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file so that a reader finds all of it or nothing; on disk before it returns."""
+        target = self.local(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file; raises FileNotFoundError."""
+        return self.local(path).read_bytes()
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is gone already is fine."""
+        self.local(path).unlink(missing_ok=True)
+
+    def prove_writable(self) -> None:
+        """Raise SweepError unless files can be written here."""
+        probe = f".probe-{uuid.uuid4().hex[:8]}"
+        try:
+            self.write(probe, b"")
+            self.remove(probe)
+        except OSError as error:
+            raise SweepError(
+                f"can't write to {self.folder}: {error.strerror or error}",
+                where="storage",
+                cure="Choose another folder with --storage.",
+            ) from error
+
+    def local(self, path: str) -> Path:
+        """The file of a relative path; refuses paths that lead out of the folder."""
+        root = Path(self.folder)
+        full = (root / path).resolve()
+        if not full.is_relative_to(root.resolve()):
+            raise SweepError(f"{path!r} leads out of {self.folder}", where="storage")
+        return full

@@ -1,0 +1,84 @@
+"""Trajectories in Parquet: one part per lane and flush, sorted by (run, step).
+
+The loss of every step; gradient norm, update RMS and learning rate of every tenth. A part counts
+only with the spans that the study's database names, so a part that a crash left behind is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweeper.lane.storage import Storage
+from sweeper.optim.step import SERIES
+
+SAMPLE_EVERY = 10
+FOLDER = "trajectories"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Steps `first` to `stop - 1` of a run, in one part."""
+
+    run: int
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of trajectories and what of it counts."""
+
+    path: str
+    spans: tuple[Span, ...]
+
+
+def write_part(
+    storage: Storage, name: str, pieces: Iterable[tuple[int, int, np.ndarray]]
+) -> Part | None:
+    """Write pieces (run, first step, series `[n, 4]`) as one part; None when there is no step."""
+    kept = sorted((p for p in pieces if len(p[2])), key=lambda piece: piece[:2])
+    if not kept:
+        return None
+    table = pa.concat_tables([_table(*piece) for piece in kept])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=["run"])
+    path = f"{FOLDER}/{name}.parquet"
+    storage.write(path, sink.getvalue().to_pybytes())
+    spans = tuple(Span(run, first, first + len(series)) for run, first, series in kept)
+    return Part(path, spans)
+
+
+def read(storage: Storage, parts: Sequence[Part]) -> pa.Table:
+    """All named trajectories, columns run, step, loss, grad_norm, update_rms, lr, sorted."""
+    tables = [_named_rows(storage, part) for part in parts]
+    if not tables:
+        return _table(0, 0, np.empty((0, len(SERIES)), dtype=np.float32))
+    table = pa.concat_tables(tables)
+    return table.sort_by([("run", "ascending"), ("step", "ascending")])
+
+
+def _named_rows(storage: Storage, part: Part) -> pa.Table:
+    table = pq.read_table(pa.BufferReader(storage.read(part.path)))
+    runs, steps = table["run"].to_numpy(), table["step"].to_numpy()
+    named = np.zeros(len(table), dtype=bool)
+    for span in part.spans:
+        named |= (runs == span.run) & (steps >= span.first) & (steps < span.stop)
+    return table.filter(pa.array(named))
+
+
+def _table(run: int, first: int, series: np.ndarray) -> pa.Table:
+    steps = np.arange(first, first + len(series), dtype=np.int32)
+    unsampled = steps % SAMPLE_EVERY != 0
+    columns = {
+        "run": pa.array(np.full(len(series), run, dtype=np.int32)),
+        "step": pa.array(steps),
+        "loss": pa.array(np.ascontiguousarray(series[:, 0])),
+    }
+    for index, name in enumerate(SERIES[1:], start=1):
+        columns[name] = pa.array(np.ascontiguousarray(series[:, index]), mask=unsampled)
+    return pa.table(columns)

@@ -1,0 +1,1 @@
+"""The fused core: K configurations are rows of one tensor. Needs torch alone."""

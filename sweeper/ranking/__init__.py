@@ -1,0 +1,1 @@
+"""From the verdicts of runs to the value of a trial and the order of trials. Needs NumPy alone."""

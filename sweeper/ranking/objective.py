@@ -1,0 +1,113 @@
+"""The value of a trial over its seeds: robust_loss, failure_fraction and violation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Two-sided 90 % quantile of the normal distribution.
+_Z90 = 1.6448536269514722
+_WORST_VIOLATION = 10.0
+# What a run costs that had no finite loss at all: log10 of the largest float64.
+_NO_LOSS = 308.0
+
+Result = Mapping[str, Any]
+"""Verdict of one run, as sweeper.stability.verdict gives it."""
+
+
+def run_cost(result: Result, *, is_log: bool = True) -> float:
+    """log10 of max(tail_loss, floor), or plain tail_loss; the first loss where there is no tail.
+
+    A run that turned non-finite or hopeless has no tail.
+    """
+    tail, first = result["tail_loss"], result["first_loss"]
+    if tail is None or not result["finite"]:
+        if first is None:
+            return _NO_LOSS
+        tail = first
+    if not is_log:
+        return float(tail)
+    lifted = max(float(tail), float(result["floor"]))
+    return math.log10(lifted) if lifted > 0 else -_NO_LOSS
+
+
+def robust_loss(results: Sequence[Result], cvar: float) -> float:
+    """Mean cost of the worst ceil(cvar * n) runs (CVaR over seeds). Minimised."""
+    is_log = not any(result.get("negative") for result in results)
+    costs = np.sort([run_cost(result, is_log=is_log) for result in results])
+    return float(costs[-max(1, math.ceil(cvar * len(costs) - 1e-9)) :].mean())
+
+
+def failure_fraction(results: Sequence[Result]) -> float:
+    """Share of the runs that failed."""
+    return sum(bool(result["failed"]) for result in results) / len(results)
+
+
+def wilson_interval(failures: int, runs: int, z: float = _Z90) -> tuple[float, float]:
+    """Wilson's score interval of a failure probability (90 % by default), Wilson 1927."""
+    share = failures / runs
+    centre = share + z * z / (2 * runs)
+    spread = z * math.sqrt(share * (1 - share) / runs + z * z / (4 * runs * runs))
+    scale = 1 + z * z / runs
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def violation(results: Sequence[Result], *, climb: float, give_back: float) -> float:
+    """How far the worst run is beyond its limits; <= 0 is feasible.
+
+    max over runs of max(draw_up / climb, give_back / limit) - 1; 10 for a run that turned
+    non-finite or hopeless, and at most 10.
+    """
+    worst = -1.0
+    for result in results:
+        if not result["finite"] or result["hopeless"]:
+            return _WORST_VIOLATION
+        worst = max(worst, result["draw_up"] / climb - 1, result["give_back"] / give_back - 1)
+    return min(worst, _WORST_VIOLATION)
+
+
+def trial_result(
+    results: Sequence[Result], *, climb: float, give_back: float, cvar: float
+) -> dict[str, Any]:
+    """Everything that is said of a trial, worst seed first in mind, in plain values."""
+    failures = sum(bool(result["failed"]) for result in results)
+    low, high = wilson_interval(failures, len(results))
+    onsets = [r["onset_step"] for r in results if r["onset_step"] is not None]
+    return {
+        "robust_loss": robust_loss(results, cvar),
+        "failure_fraction": failures / len(results),
+        "failure_low": low,
+        "failure_high": high,
+        "violation": violation(results, climb=climb, give_back=give_back),
+        "runs": len(results),
+        "tail_loss": _worst(results, "tail_loss"),
+        "best_loss": _worst(results, "best_loss"),
+        "final_loss": _worst(results, "final_loss"),
+        "draw_up": max(float(result["draw_up"]) for result in results),
+        "give_back": max(float(result["give_back"]) for result in results),
+        "onset_step": min(onsets) if onsets else None,
+        "stable_steps": min(int(result["stable_steps"]) for result in results),
+        **_evaluation(results),
+    }
+
+
+def worst_run(results: Sequence[Result]) -> int:
+    """Index of the worst run: failed before whole, then by cost."""
+    return max(
+        range(len(results)), key=lambda i: (bool(results[i]["failed"]), run_cost(results[i]))
+    )
+
+
+def _worst(results: Sequence[Result], name: str) -> float | None:
+    values = [result[name] for result in results]
+    return None if any(value is None for value in values) else max(float(v) for v in values)
+
+
+def _evaluation(results: Sequence[Result]) -> dict[str, float]:
+    """Mean over the seeds of every metric that all of them have."""
+    metrics = [result.get("evaluation") or {} for result in results]
+    shared = set(metrics[0]).intersection(*metrics[1:])
+    return {name: float(np.mean([m[name] for m in metrics])) for name in sorted(shared)}

@@ -1,0 +1,1 @@
+"""The one authority of a sweep: asks Optuna, leases runs, takes reports, decides. Without Ray."""

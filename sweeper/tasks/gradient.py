@@ -1,0 +1,120 @@
+"""Gradients of K models at once: an ordinary torch module packed by torch.func.
+
+`K` rows, `P` parameters of one model, `B` batch size, `N` samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, grad_and_value, vmap
+
+from sweeper.errors import SweepError
+from sweeper.optim.step import Gradient
+from sweeper.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each parameter lies in a row of `size` values."""
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Layout:
+        """The layout of a model; raises SweepError for what can't be packed yet."""
+        if any(True for _ in model.buffers()):
+            raise SweepError(
+                "the model has buffers (running statistics), which packs can't hold yet",
+                where="task",
+                cure="Use LayerNorm or GroupNorm in place of BatchNorm.",
+            )
+        named = dict(model.named_parameters())
+        if not named:
+            raise SweepError("the model has no trainable parameter", where="task")
+        return cls(tuple(named), tuple(p.shape for p in named.values()))
+
+    @property
+    def size(self) -> int:
+        return sum(shape.numel() for shape in self.shapes)
+
+    def flatten(self, model: nn.Module) -> Tensor:
+        """The parameters of a model as one row `[P]`."""
+        return torch.cat([p.detach().reshape(-1) for _, p in model.named_parameters()])
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """Views by name of `theta` `[..., P]`, each `[..., *shape]`."""
+        sizes = [shape.numel() for shape in self.shapes]
+        parts = theta.split(sizes, dim=-1)
+        return {
+            name: part.unflatten(-1, shape) if len(shape) != 1 else part
+            for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
+        }
+
+
+def packed_gradient(
+    task: Task, layout: Layout, theta: Tensor, data: tuple[Tensor, Tensor]
+) -> Gradient:
+    """Gradient and loss of every row, in the fastest form whose rows don't depend on their slot.
+
+    A product with data that all rows share is one large matrix product, several times faster than
+    K small ones; but some libraries round its columns differently by position (float64 on x86).
+    The form is therefore tried once with equal rows, and given up where they come out different.
+
+    Args:
+        task: what is trained.
+        layout: of the task's model.
+        theta: `[K, P]`; shape, dtype and device of the pack. Not read.
+        data: inputs and targets on the device.
+
+    Returns:
+        For the full batch a function of theta; else of theta and the batch indices `[K, B]`.
+    """
+    inputs, targets = data
+    model = task.model().to(device="meta")
+    with torch.no_grad():
+        row = layout.flatten(task.initial(0)).to(theta)
+
+    def loss_of_row(row: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        output = functional_call(model, layout.unflatten(row), (inputs,))
+        return task.loss(output, targets)
+
+    per_row = grad_and_value(loss_of_row)
+    own_data = vmap(per_row)
+
+    if task.batch_size is not None:
+
+        def mini_batch(theta: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+            return own_data(theta, inputs[chosen], targets[chosen])
+
+        return mini_batch
+
+    def isolated(theta: Tensor) -> tuple[Tensor, Tensor]:
+        capacity = theta.shape[0]
+        return own_data(
+            theta, inputs.expand(capacity, *inputs.shape), targets.expand(capacity, *targets.shape)
+        )
+
+    def shared(theta: Tensor) -> tuple[Tensor, Tensor]:
+        return vmap(per_row, in_dims=(0, None, None))(theta, inputs, targets)
+
+    def by_hand(theta: Tensor) -> tuple[Tensor, Tensor]:
+        assert task.packed_loss is not None
+
+        def total(theta: Tensor) -> tuple[Tensor, Tensor]:
+            losses = task.packed_loss(layout.unflatten(theta), inputs, targets)
+            return losses.sum(), losses
+
+        return grad(total, has_aux=True)(theta)
+
+    fast = shared if task.packed_loss is None else by_hand
+    return fast if _rows_agree(fast, row, theta.shape[0]) else isolated
+
+
+def _rows_agree(gradient: Gradient, row: Tensor, capacity: int) -> bool:
+    """Whether equal rows get bitwise equal gradients and losses in every slot."""
+    grads, losses = gradient(row.expand(capacity, -1).contiguous())
+    return bool((grads == grads[:1]).all()) and bool((losses == losses[:1]).all())

@@ -1,0 +1,80 @@
+"""Tasks by name: the bundled ones, and a user's own as `package.module:factory`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweeper.errors import SweepError, nearest, one_of
+
+if TYPE_CHECKING:
+    from sweeper.tasks.task import Task
+
+BUNDLED = {
+    "perceptron": "1000 weights, 64 points, full batch: Adam climbs back after thousands of steps",
+    "digits": "64-64-10 network on 8 x 8 digits, mini-batches of 64, held-out accuracy",
+}
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskName:
+    """A task by name and arguments: plain data that any process can build."""
+
+    name: str
+    args: Mapping[str, Any]
+
+    def build(self) -> Task:
+        """The task itself (imports torch). Raises SweepError as `check` does."""
+        factory = check(self.name, self.args)
+        return factory(**self.args)
+
+
+def check(name: str, args: Mapping[str, Any]) -> Callable[..., Task]:
+    """The factory of a task, its arguments checked against the signature.
+
+    Raises:
+        SweepError: no such task, a module that doesn't import, a missing or unknown argument.
+    """
+    factory = _factory(name)
+    known = inspect.signature(factory).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    for key in args:
+        if key not in known and not takes_any:
+            raise SweepError(
+                f"task {name!r} has no argument {key!r}",
+                where="task_args",
+                allowed=one_of(known) or "none",
+                cure=nearest(key, known),
+            )
+    for key, parameter in known.items():
+        is_plain = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if is_plain and parameter.default is parameter.empty and key not in args:
+            raise SweepError(f"task {name!r} needs the argument {key!r}", where="task_args")
+    return factory
+
+
+def _factory(name: str) -> Callable[..., Task]:
+    if name in BUNDLED:
+        build: Callable[..., Task] = importlib.import_module(f"sweeper.tasks.{name}").build
+        return build
+    if not _FACTORY.fullmatch(name):
+        raise SweepError(
+            f"unknown task {name!r}",
+            where="task",
+            allowed=f"{one_of(BUNDLED)}, or package.module:factory",
+            cure=nearest(name, BUNDLED),
+        )
+    module, attribute = name.split(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SweepError(f"can't import task {name!r}: {error}", where="task") from error
+    if not callable(factory):
+        raise SweepError(f"{name!r} can't be called", where="task", allowed="a function")
+    found: Callable[..., Task] = factory
+    return found

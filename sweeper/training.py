@@ -1,0 +1,155 @@
+"""`sweeper.train`: exactly these runs, in packs, in this process; their trajectories come back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from sweeper.errors import SweepError
+from sweeper.lane.pack import Machine, Pack
+from sweeper.lane.run import Run
+from sweeper.optim.configuration import check_horizon, parse
+from sweeper.optim.rules import RULES
+from sweeper.optim.step import SERIES, can_compile
+from sweeper.tasks.registry import TaskName
+from sweeper.tasks.task import Task
+
+# Capacities that `slots=None` picks from: few, so that compiled code is found again.
+_LADDER = (1, 4, 16, 64)
+_CHUNK = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectories:
+    """What the runs did. Runs are ordered configs x seeds (all seeds of the first config first).
+
+    Args:
+        runs: configuration and seed of every run.
+        loss: `(runs, steps)` training loss before each update; NaN after a run turned non-finite.
+        grad_norm: `(runs, steps)` L2 norm of the gradient.
+        update_rms: `(runs, steps)` RMS of the update.
+        lr: `(runs, steps)` learning rate.
+        evaluations: metrics of the task's `evaluate` at the end of every run.
+    """
+
+    runs: list[tuple[dict[str, Any], int]]
+    loss: np.ndarray
+    grad_norm: np.ndarray
+    update_rms: np.ndarray
+    lr: np.ndarray
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    task: str | TaskName | Task,
+    configs: Sequence[Mapping[str, Any]],
+    *,
+    seeds: Sequence[int] = (0,),
+    horizon: int,
+    slots: int | None = None,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    compiled: bool = True,
+) -> Trajectories:
+    """Train every configuration on every seed and return the trajectories.
+
+    Args:
+        task: a name (`perceptron`, `digits`, `package.module:factory`), a TaskName or a Task.
+        configs: e.g. `{"optimizer": "adam", "lr": 1e-3, "schedule": {"kind": "cosine"}}`.
+        seeds: of initial parameters and batches, ints >= 0.
+        horizon: steps of every run, >= 1.
+        slots: runs trained at once; at one value a run's numbers don't depend on the other runs.
+            Default: the smallest of 1, 4, 16, 64 that holds them all.
+        device: `cpu`, `cuda`, `cuda:N`; default a GPU where there is one.
+        dtype: `float32` (default) or `float64`.
+        compiled: False trains eagerly, for debuggers.
+
+    Raises:
+        SweepError: anything wrong in the arguments, before a step is made.
+    """
+    machine = machine_for(device, dtype, compiled=compiled)
+    parsed = [parse(config, f"configs[{i}]") for i, config in enumerate(configs)]
+    _check_numbers(seeds, horizon, slots)
+    for i, configuration in enumerate(parsed):
+        check_horizon(configuration, horizon, f"configs[{i}].schedule")
+    built = task if isinstance(task, Task) else _named(task).build()
+    pairs = [(configuration, seed) for configuration in parsed for seed in seeds]
+    runs = [
+        Run(
+            id=i, trial=i // len(seeds), config=configuration.to_dict(), seed=seed, horizon=horizon
+        )
+        for i, (configuration, seed) in enumerate(pairs)
+    ]
+    series = np.full((len(runs), len(SERIES), horizon), np.nan, dtype=machine.dtype)
+    evaluations: list[dict[str, float]] = [{} for _ in runs]
+    for rule in sorted({configuration.rule for configuration in parsed}):
+        chosen = [
+            run
+            for run, (configuration, _) in zip(runs, pairs, strict=True)
+            if configuration.rule == rule
+        ]
+        capacity = slots or next((k for k in _LADDER if k >= len(chosen)), _LADDER[-1])
+        pack = Pack(built, RULES[rule], capacity, machine)
+        _train_all(pack, chosen, series, evaluations)
+    loss, grad_norm, update_rms, lr = (series[:, i] for i in range(len(SERIES)))
+    labels = [(dict(run.config), run.seed) for run in runs]
+    return Trajectories(labels, loss, grad_norm, update_rms, lr, evaluations)
+
+
+def machine_for(
+    device: str | None, dtype: str | torch.dtype | None, *, compiled: bool = True
+) -> Machine:
+    """The machine of these names, checked; compiled only where a compiler is found."""
+    name = str(dtype or "float32").removeprefix("torch.")
+    if name not in ("float32", "float64"):
+        raise SweepError(f"{name!r}", where="dtype", allowed="float32, float64")
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(chosen)
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError) as error:
+        message = str(error).splitlines()[0]
+        raise SweepError(
+            f"device {chosen!r}: {message}", where="device", allowed="cpu, cuda, cuda:N"
+        ) from error
+    return Machine(chosen, name, compiled and can_compile(target))
+
+
+def _named(task: str | TaskName) -> TaskName:
+    return TaskName(task, {}) if isinstance(task, str) else task
+
+
+def _check_numbers(seeds: Sequence[int], horizon: int, slots: int | None) -> None:
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
+        raise SweepError(f"{horizon!r}", where="horizon", allowed="an int of steps >= 1")
+    if slots is not None and (not isinstance(slots, int) or slots < 1):
+        raise SweepError(f"{slots!r}", where="slots", allowed="an int >= 1")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise SweepError(f"{seed!r}", where="seeds", allowed="ints >= 0")
+
+
+def _train_all(
+    pack: Pack, runs: list[Run], series: np.ndarray, evaluations: list[dict[str, float]]
+) -> None:
+    """Train runs to their end, refilling slots; fills `series[run]` and `evaluations[run]`."""
+    waiting = list(reversed(runs))
+    by_id = {run.id: run for run in runs}
+    while waiting or pack.runs():
+        while waiting and pack.free:
+            pack.place(waiting.pop())
+        starts = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
+        chunk = pack.train(min(_CHUNK, max(by_id[r].horizon - s for r, s in starts.items())))
+        for run, slot in pack.runs().items():
+            stop = pack.step_of(slot)
+            piece = chunk[: stop - starts[run], :, slot].T
+            bad = np.flatnonzero(~np.isfinite(piece[0]))
+            piece = piece[:, : bad[0]] if bad.size else piece
+            series[run, :, starts[run] : starts[run] + piece.shape[1]] = piece
+            if bad.size or stop == by_id[run].horizon:
+                evaluations[run] = {} if bad.size else pack.evaluate(slot)
+                pack.remove(slot)
