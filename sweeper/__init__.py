@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sweeper.errors import SweepError
 
 if TYPE_CHECKING:
-    from sweeper.runtime.launch import SweepHandle as SweepHandle
+    from sweeper.results.sweep import SweepHandle as SweepHandle
     from sweeper.runtime.launch import launch as launch
     from sweeper.tasks.task import Task as Task
     from sweeper.training import Trajectories as Trajectories
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 __all__ = ["SweepError", "SweepHandle", "Task", "Trajectories", "launch", "train"]
 
 _HOMES = {
-    "SweepHandle": "sweeper.runtime.launch",
+    "SweepHandle": "sweeper.results.sweep",
     "launch": "sweeper.runtime.launch",
     "Task": "sweeper.tasks.task",
     "Trajectories": "sweeper.training",

@@ -92,6 +92,7 @@ class Lane:
                     answer = exchange.result()
                     exchange = None
                     if answer.end:
+                        self.save_all()
                         return
                     self._apply(answer)
                 if self.active:
@@ -107,6 +108,8 @@ class Lane:
 
     def save_all(self) -> None:
         """Write row files of every run and report them: the last thing before leaving."""
+        if not self.records and not self.outbox.done:
+            return
         self._last_save = float("-inf")
         self._prepare_save()
         held = {run: record.step for run, record in self.records.items()}
@@ -174,7 +177,7 @@ class Lane:
         return self._chunks.get(name, min(10, self.settings.horizon))
 
     def _tune_chunk(self, name: str, step_s: float) -> None:
-        """Let a chunk take about `chunk_s`, an equal share of the horizon so that rows end on it."""
+        """Let a chunk take about `chunk_s`, and the horizon be whole chunks: rows end on one."""
         horizon = self.settings.horizon
         wanted = min(max(1, round(self.settings.chunk_s / step_s)), horizon)
         if name not in self._chunks and step_s * 10 > self.settings.chunk_s:

@@ -111,7 +111,7 @@ class Pack:
 
     def model(self, slot: int) -> nn.Module:
         """The model of a slot as an ordinary module on the pack's device."""
-        model = self.task.model().to(self.arena.theta)
+        model = self.task.initial(0).to(self.arena.theta)
         model.load_state_dict(self.layout.unflatten(self.arena.theta[slot]))
         return model
 

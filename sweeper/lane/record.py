@@ -46,7 +46,7 @@ class Record:
         return whole or not self.verdict.finite or self.verdict.hopeless
 
     def take(self, series: np.ndarray) -> None:
-        """The next steps, `[n, 4]`; those past the horizon or the first non-finite are left out."""
+        """The next steps, `[n, 4]`; what lies past the horizon or the first NaN is left out."""
         series = series[: self.run.horizon - self.step]
         bad = np.flatnonzero(~np.isfinite(series[:, 0]))
         if bad.size:

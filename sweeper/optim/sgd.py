@@ -1,5 +1,6 @@
-"""SGD with heavy-ball momentum and coupled (L2) decay over `[K, P]` tensors, as in torch.optim.SGD.
+"""SGD with heavy-ball momentum and coupled (L2) decay over `[K, P]` tensors.
 
+The conventions are those of torch.optim.SGD:
 buf = momentum * buf + g (buf = g at the first step), theta -= lr * buf: lr stands outside the
 buffer (Sutskever et al. 2013 put it inside; the two differ under a schedule).
 """

@@ -61,7 +61,7 @@ def make_step(arena: Arena, gradient: Gradient, *, compiled: bool) -> Step:
         return torch.stack([loss, grad_norm, update_rms, lr.to(theta.dtype)])
 
     if compiled:
-        # Dynamo caches by code object and gives up after a few shapes of one: give every pack its own.
+        # Dynamo caches by code object and gives up after a few shapes: give every pack its own.
         step.__code__ = step.__code__.replace(co_name=f"step_{rule.name}_{arena.capacity}")
     run = torch.compile(step, dynamic=False, fullgraph=True) if compiled else step
 

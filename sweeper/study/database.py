@@ -206,7 +206,7 @@ def _columns(trial: Trial) -> dict[str, Any]:
     return {column.name: getattr(trial, column.name) for column in _trials.columns}
 
 
-def _run_row(row: Mapping[str, Any]) -> RunRow:
+def _run_row(row: sa.RowMapping) -> RunRow:
     run = Run(row["id"], row["trial"], row["config"], row["seed"], row["horizon"])
     return RunRow(run, row["step"], row["row_file"], row["result"])
 

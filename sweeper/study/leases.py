@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeper.lane.protocol import Report
 
-# A lane that is silent this long loses its runs. Compiling a step takes seconds, so it is generous.
+# A lane that is silent this long loses its runs: generous, since compiling takes seconds.
 _SILENCE_S = 120.0
 
 

@@ -50,7 +50,7 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 class SobolSampler(optuna.samplers.BaseSampler):
-    """One scrambled Sobol point over the flat union of a conditional space (Sobol 1967, Owen 1998).
+    """A scrambled Sobol point over the flat union of a conditional space (Sobol 1967, Owen 1998).
 
     Optuna's own QMCSampler takes the space of the first trial and falls back to random numbers for
     the branches that are not in it.

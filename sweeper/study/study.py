@@ -209,7 +209,8 @@ class Study:
     def _start_trial(self) -> list[Run]:
         number = len(self._trials)
         if number < len(self._baselines):
-            origin, draws, config = "baseline", {}, self._baselines[number]
+            draws: dict[str, Any] = {}
+            origin, config = "baseline", self._baselines[number]
         else:
             origin = "search"
             draws, config = self._search.ask()

@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, grad_and_value, vmap
 
 from sweeper.errors import SweepError
 from sweeper.optim.step import Gradient
-from sweeper.tasks.task import Task
+from sweeper.tasks.task import PackedLoss, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +73,57 @@ def packed_gradient(
     Returns:
         For the full batch a function of theta; else of theta and the batch indices `[K, B]`.
     """
-    inputs, targets = data
-    model = task.model().to(device="meta")
+    model = task.initial(0)
     with torch.no_grad():
-        row = layout.flatten(task.initial(0)).to(theta)
+        row = layout.flatten(model).to(theta)
+    model = model.to(device="meta")
 
     def loss_of_row(row: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         output = functional_call(model, layout.unflatten(row), (inputs,))
         return task.loss(output, targets)
 
     per_row = grad_and_value(loss_of_row)
+    if task.batch_size is not None:
+        return _mini_batch(per_row, data)
+    fast = _shared(per_row, data)
+    if task.packed_loss is not None:
+        fast = _by_hand(task.packed_loss, layout, data)
+    return fast if _rows_agree(fast, row, theta.shape[0]) else _isolated(per_row, data)
+
+
+def _mini_batch(per_row: Gradient, data: tuple[Tensor, Tensor]) -> Gradient:
+    own_data = vmap(per_row)
+    inputs, targets = data
+
+    def gradient(theta: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        return own_data(theta, inputs[chosen], targets[chosen])
+
+    return gradient
+
+
+def _shared(per_row: Gradient, data: tuple[Tensor, Tensor]) -> Gradient:
+    all_rows = vmap(per_row, in_dims=(0, None, None))
+    return lambda theta: all_rows(theta, *data)
+
+
+def _isolated(per_row: Gradient, data: tuple[Tensor, Tensor]) -> Gradient:
+    """Every row with a view of the data of its own: K small products of one shape."""
     own_data = vmap(per_row)
 
-    if task.batch_size is not None:
+    def gradient(theta: Tensor) -> tuple[Tensor, Tensor]:
+        return own_data(theta, *(part.expand(theta.shape[0], *part.shape) for part in data))
 
-        def mini_batch(theta: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-            return own_data(theta, inputs[chosen], targets[chosen])
+    return gradient
 
-        return mini_batch
 
-    def isolated(theta: Tensor) -> tuple[Tensor, Tensor]:
-        capacity = theta.shape[0]
-        return own_data(
-            theta, inputs.expand(capacity, *inputs.shape), targets.expand(capacity, *targets.shape)
-        )
+def _by_hand(packed_loss: PackedLoss, layout: Layout, data: tuple[Tensor, Tensor]) -> Gradient:
+    """From the task's own packed loss: rows are independent, so the sum has their gradients."""
 
-    def shared(theta: Tensor) -> tuple[Tensor, Tensor]:
-        return vmap(per_row, in_dims=(0, None, None))(theta, inputs, targets)
+    def total(theta: Tensor) -> tuple[Tensor, Tensor]:
+        losses = packed_loss(layout.unflatten(theta), *data)
+        return losses.sum(), losses
 
-    def by_hand(theta: Tensor) -> tuple[Tensor, Tensor]:
-        assert task.packed_loss is not None
-
-        def total(theta: Tensor) -> tuple[Tensor, Tensor]:
-            losses = task.packed_loss(layout.unflatten(theta), inputs, targets)
-            return losses.sum(), losses
-
-        return grad(total, has_aux=True)(theta)
-
-    fast = shared if task.packed_loss is None else by_hand
-    return fast if _rows_agree(fast, row, theta.shape[0]) else isolated
+    return grad(total, has_aux=True)
 
 
 def _rows_agree(gradient: Gradient, row: Tensor, capacity: int) -> bool:

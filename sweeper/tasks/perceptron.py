@@ -1,8 +1,8 @@
 """The perceptron of "Strange behavior with Adam optimizer when training for too long".
 
-Data Science Stack Exchange question 25024 (2017): 1000 inputs, one output, 64 random points, sum of
-squared errors, full batch, Adam with its defaults. The loss falls to 1e-12 and, thousands of steps
-later, climbs back to 1e-3. data_seed 0 and run seed 0 are the question's very numbers.
+Data Science Stack Exchange question 25024 (2017): 1000 inputs, one output, 64 random points, sum
+of squared errors, full batch, Adam with its defaults. The loss falls to 1e-12 and, thousands of
+steps later, climbs back to 1e-3. data_seed 0 and run seed 0 are the question's very numbers.
 """
 
 from __future__ import annotations

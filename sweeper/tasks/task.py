@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from sweeper.errors import SweepError
 from sweeper.tasks import batches
 
+PackedLoss = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
+"""(parameters by name [K, ...], inputs, targets) -> losses [K]."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -25,9 +28,8 @@ class Task:
             of (seed, step), an incomplete last batch dropped; None is the full batch.
         evaluate: metrics of a trained model, e.g. held-out accuracy; called at the end of a run.
         init: initial parameters by name for a seed, where the model's own are not wanted.
-        packed_loss: `(parameters by name [K, ...], inputs, targets) -> losses [K]` for full-batch
-            tasks whose rows share the data: a faster form of the same loss, each row of which must
-            depend on its own parameters only.
+        packed_loss: for the full batch, a faster form of the same loss for K rows at once; each
+            loss must depend on the parameters of its own row only.
         floor: smallest loss that is not rounding, from (eps of the dtype, first loss); default
             eps * L[0].
     """
@@ -38,7 +40,7 @@ class Task:
     batch_size: int | None = None
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
     init: Callable[[int], Mapping[str, Tensor]] | None = None
-    packed_loss: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor] | None = None
+    packed_loss: PackedLoss | None = None
     floor: Callable[[float, float], float] = field(default=lambda eps, first: eps * first)
 
     def __post_init__(self) -> None:

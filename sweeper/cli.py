@@ -1,0 +1,227 @@
+"""The command line. Results go to standard output, progress and messages to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from sweeper.errors import SweepError
+
+if TYPE_CHECKING:
+    from sweeper.results.sweep import SweepHandle
+    from sweeper.spec import SweepSpec
+
+_STORAGE = click.option(
+    "--storage", default="./sweeps", show_default=True, help="Folder of all sweeps."
+)
+_SET = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the spec, e.g. --set search.sampler=random. Repeatable.",
+)
+_LOCAL = click.option("--local", is_flag=True, help="Train in this process, without Ray.")
+
+
+class _Group(click.Group):
+    """Commands in the order in which one needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sweeper")
+def cli() -> None:
+    """Hyperparameter sweeps that find the settings which stay good when training runs long.
+
+    \b
+    sweeper launch search_spaces/perceptron.yaml     run a sweep
+    sweeper best perceptron                          see the ranking
+    sweeper export perceptron --format json          take the recommended setting along
+    sweeper ui                                       look at the runs in MLflow
+    """
+
+
+@cli.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@_SET
+@click.option("--storage", default=None, help="Folder of all sweeps; default as in the spec.")
+@_LOCAL
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and start nothing.")
+def launch(
+    spec: Path, settings: tuple[str, ...], storage: str | None, local: bool, dry_run: bool
+) -> None:
+    """Run the sweep that SPEC describes, with live progress; show the ranking at its end.
+
+    Launched again under the same name: finished, the result is shown; interrupted, it goes on.
+    """
+    from sweeper.runtime.launch import launch as run
+
+    loaded = _load(spec, settings, storage)
+    if dry_run:
+        _dry_run(loaded)
+        return
+    _show_result(run(loaded, local=local, console=_messages()))
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+@_LOCAL
+def resume(name: str, storage: str, local: bool) -> None:
+    """Go on with the interrupted sweep NAME from its last row files."""
+    from sweeper.runtime.launch import resume as run
+
+    _show_result(run(name, storage=storage, local=local, console=_messages()))
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+@click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), metavar="N")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def best(name: str, storage: str, top: int, form: str) -> None:
+    """Show the best trials of the sweep NAME: those that hold first, then the lowest robust loss."""
+    found = _handle(name, storage)
+    ranking = found.best(top)
+    if form == "json":
+        click.echo(json.dumps(ranking, indent=2))
+        return
+    _print_table(found, ranking)
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+@click.option(
+    "--format", "form", default="json", show_default=True, help="json: config and evidence."
+)
+def export(name: str, storage: str, form: str) -> None:
+    """Print the recommended setting of the sweep NAME, with the evidence for it."""
+    click.echo(_handle(name, storage).export(form))
+
+
+@cli.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@_SET
+def validate(spec: Path, settings: tuple[str, ...]) -> None:
+    """Check SPEC and build its task; start nothing."""
+    from sweeper.runtime import plan
+
+    loaded = _load(spec, settings, None)
+    plan.task_name(loaded).build()
+    size = plan.size(loaded)
+    click.echo(f"{spec} is valid: {_size_text(size)}.")
+
+
+@cli.command()
+def tasks() -> None:
+    """List the bundled tasks."""
+    from sweeper.tasks.registry import BUNDLED
+
+    for name, text in BUNDLED.items():
+        click.echo(f"{name:12} {text}")
+    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task.")
+
+
+@cli.command()
+@_STORAGE
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True)
+def ui(storage: str, port: int, host: str) -> None:
+    """Open the MLflow UI on the sweeps of a storage (on this machine only, unless --host)."""
+    from sweeper.tracking.store import serve_ui
+
+    sys.exit(serve_ui(Path(storage).expanduser().resolve(), host=host, port=port))
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what this machine offers: compiler, devices, versions; what is missing and its cost."""
+    from sweeper.doctor import examine
+
+    console = Console()
+    for finding in examine():
+        mark = "[green]ok[/]  " if finding.good else "[red]miss[/]"
+        console.print(f"{mark} {finding.name}: {finding.text}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: a SweepError is one message and exit code 2, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except SweepError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. Go on with: sweeper resume NAME", err=True)
+        sys.exit(130)
+
+
+def _load(path: Path, settings: Sequence[str], storage: str | None) -> SweepSpec:
+    from sweeper import spec
+
+    loaded = spec.load(path, settings, **({} if storage is None else {"storage": storage}))
+    for key in loaded.not_yet_active():
+        click.echo(f"Note: {key} is accepted but has no effect in this version.", err=True)
+    return loaded
+
+
+def _handle(name: str, storage: str) -> SweepHandle:
+    from sweeper.results.sweep import SweepHandle
+    from sweeper.study.folder import find
+
+    return SweepHandle(find(name, storage))
+
+
+def _messages() -> Console:
+    return Console(stderr=True)
+
+
+def _show_result(found: SweepHandle) -> None:
+    _print_table(found, found.best(10))
+    storage = found.folder.path.parent
+    default = storage == (Path.cwd() / "sweeps").resolve()
+    flag = "" if default else f" --storage {storage}"
+    click.echo(f"\nFiles: {found.folder.path}")
+    click.echo(f"All trials and curves: sweeper ui{flag}  (in a clone: make ui)")
+    click.echo(f"Take the recommended setting along: sweeper export {found.name}{flag}")
+
+
+def _print_table(found: SweepHandle, ranking: list[dict[str, Any]]) -> None:
+    from sweeper.results.table import ranking_table
+
+    every = found.ranking()
+    baselines = [t for t in every if t["origin"] == "baseline" and t not in ranking]
+    state = "" if found.finished else " (unfinished)"
+    title = f"{found.name}{state}: best {len(ranking)} of {len(every)} trials, horizon {found.spec.horizon}"
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(ranking_table(ranking + baselines, title=title))
+
+
+def _dry_run(spec: SweepSpec) -> None:
+    from sweeper.runtime.dry_run import describe
+
+    for line in describe(spec):
+        click.echo(line)
+
+
+def _size_text(size: Any) -> str:
+    return (
+        f"{size.trials:,} trials, {size.runs:,} runs, {size.run_steps:,} run-steps, "
+        f"about {size.disk_mb:,.0f} MB of trajectories"
+    )

@@ -1,0 +1,38 @@
+"""What this machine offers for sweeps, what is missing, and what that costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from sweeper.optim.step import missing_compiler
+from sweeper.study.folder import versions
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    good: bool
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at devices, compiler and packages."""
+    yield Finding("cores", True, f"{os.cpu_count()}: one lane each")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            yield Finding("GPU", True, f"{torch.cuda.get_device_name(index)} (cuda:{index})")
+    else:
+        yield Finding("GPU", True, "none is visible to torch: lanes run on the CPU cores")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    missing = missing_compiler(device)
+    cost = "steps run uncompiled, several times slower, with the same results"
+    text = f"{missing}: {cost}" if missing else "torch.compile finds what it needs"
+    yield Finding("compiler", not missing, text)
+    for name, version in versions().items():
+        yield Finding(name, version != "not installed", version)

@@ -1,0 +1,82 @@
+"""How many runs a pack should hold: measured, where more of them stop paying."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from sweeper.lane.pack import Machine, Pack
+from sweeper.lane.run import Run
+from sweeper.optim.rules import RULES
+from sweeper.tasks.registry import TaskName
+from sweeper.tasks.task import Task
+
+# Beyond these a pack outgrows the caches (CPU) or has long filled the device (GPU).
+_MOST = {"cpu": 64, "cuda": 1024}
+_ENOUGH = 0.9  # share of the best rate that a smaller pack must reach to be preferred
+_MEASURE_S = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Run-steps per second of a full pack of some capacity."""
+
+    capacity: int
+    rate: float
+
+
+def ladder(useful: int, device: str) -> list[int]:
+    """At most three capacities worth measuring, ascending.
+
+    Args:
+        useful: runs that a lane will ever have at once.
+        device: `cpu` or `cuda...`.
+    """
+    most = _MOST[device.partition(":")[0]]
+    waves = math.ceil(useful / most)
+    top = math.ceil(useful / waves)
+    # Below four the time goes into starting steps, on any device.
+    return sorted({min(top, max(4, math.ceil(top / share))) for share in (1, 4, 16)})
+
+
+def measure(
+    name: TaskName, rule: str, capacities: list[int], machine: Machine
+) -> list[Measurement]:
+    """Train a full pack of each capacity for a moment."""
+    task = name.build()
+    return [Measurement(k, _rate(task, rule, k, machine)) for k in capacities]
+
+
+def choose(measured: list[Measurement]) -> int:
+    """The smallest capacity that comes near the best rate: small packs learn and refill sooner."""
+    best = max(one.rate for one in measured)
+    return next(one.capacity for one in measured if one.rate >= _ENOUGH * best)
+
+
+def explain(chosen: int, measured: list[Measurement], limited_by: str) -> dict[str, Any]:
+    """Which capacity was taken and why, in plain values."""
+    rates = ", ".join(f"{one.capacity}: {one.rate:,.0f}/s" for one in measured)
+    why = f"measured run-steps per second by slots: {rates}" if rates else "nothing to measure"
+    return {"capacity": chosen, "why": f"{why}; {limited_by}"}
+
+
+def _rate(task: Task, rule: str, capacity: int, machine: Machine) -> float:
+    pack = Pack(task, RULES[rule], capacity, machine)
+    optimizer = "adam" if rule == "adam" else rule
+    for index in range(capacity):
+        pack.place(Run(index, index, {"optimizer": optimizer, "lr": 1e-4}, 0, 1_000_000))
+    started = time.perf_counter()
+    pack.train(2)  # compiles
+    pack.train(2)
+    step_s = (time.perf_counter() - started) / 4
+    steps = 5
+    times: list[float] = []
+    deadline = time.perf_counter() + _MEASURE_S + step_s
+    while time.perf_counter() < deadline or len(times) < 3:
+        started = time.perf_counter()
+        pack.train(steps)
+        times.append((time.perf_counter() - started) / steps)
+    return capacity / median(times)

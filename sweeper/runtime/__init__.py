@@ -1,0 +1,1 @@
+"""Running a sweep: in this process, or as lanes on Ray Tune."""

@@ -1,0 +1,47 @@
+"""What a launch would do, without doing it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from sweeper.lane import capacity
+from sweeper.runtime import plan
+from sweeper.runtime.launch import check
+from sweeper.space import Choice, Parameter
+from sweeper.spec import SweepSpec
+from sweeper.training import machine_for
+
+
+def describe(spec: SweepSpec) -> Iterator[str]:
+    """Space, runs, run-steps, slots, disk and time, a line each; measures for some seconds.
+
+    Raises:
+        SweepError: whatever a launch would refuse.
+    """
+    folder = check(spec)
+    size = plan.size(spec)
+    machine = machine_for(None, spec.dtype)
+    lanes = spec.lanes.count if spec.lanes.count != "auto" else os.cpu_count() or 1
+    yield f"sweep      {spec.name}: task {spec.task}, horizon {spec.horizon:,}, in {folder.path}"
+    yield f"baselines  {len(spec.baselines)}"
+    for parameter in spec.parsed_space.flat():
+        yield f"searched   {_describe(parameter)}"
+    yield f"runs       {size.trials:,} trials x {len(spec.seed_list)} seeds = {size.runs:,}"
+    yield f"run-steps  {size.run_steps:,}"
+    capacities, why = plan.candidates(spec, int(lanes), machine.device)
+    measured = capacity.measure(plan.task_name(spec), plan.rules(spec)[0], capacities, machine)
+    chosen = capacity.choose(measured)
+    rate = next(one.rate for one in measured if one.capacity == chosen)
+    yield f"slots      {chosen} a lane; {capacity.explain(chosen, measured, why)['why']}"
+    yield f"disk       about {size.disk_mb:,.0f} MB of trajectories"
+    seconds = size.run_steps / (rate * int(lanes))
+    yield f"time       about {seconds:,.0f} s on {lanes} lanes like this one, plus start-up"
+    yield "Nothing was started."
+
+
+def _describe(parameter: Parameter) -> str:
+    if isinstance(parameter, Choice):
+        return f"{parameter.name}: one of {', '.join(str(o) for o in parameter.options)}"
+    low, high = sorted(parameter.ends())
+    return f"{parameter.name}: {parameter.kind.replace('_', '-')} in [{low:g}, {high:g}]"

@@ -1,0 +1,51 @@
+"""A sweep in this process, without Ray: for debuggers, tests and small questions."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sweeper.lane import capacity
+from sweeper.lane.lane import Lane
+from sweeper.lane.protocol import Identity
+from sweeper.runtime import plan
+from sweeper.spec import SweepSpec
+from sweeper.study.folder import Folder, locked
+from sweeper.study.study import Study
+from sweeper.training import machine_for
+
+
+def run_local(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]], None]) -> None:
+    """Train until the sweep is over.
+
+    Args:
+        show: called with the study's status after every chunk.
+
+    Raises:
+        KeyboardInterrupt: row files are written first.
+    """
+    database = folder.database()
+    machine = machine_for(None, spec.dtype)
+    with locked(folder.path, "study.lock"):
+        chosen = database.meta("slots")
+        if chosen is None:
+            capacities, why = plan.candidates(spec, 1, machine.device)
+            measured = plan.measure(spec, capacities, machine)
+            best = capacity.choose(measured) if measured else capacities[0]
+            chosen = capacity.explain(best, measured, why)
+            database.put_meta(slots=chosen)
+        study = Study(database, spec)
+        who = Identity(uuid.uuid4().hex[:12], 0, f"{socket.gethostname()}:{os.getpid()}")
+        settings = plan.lane_settings(spec, chosen["capacity"], machine)
+        lane = Lane(who, settings, study, folder.storage)
+        try:
+            lane.run(lambda: show({**study.status(), "slots": chosen}))
+        except KeyboardInterrupt:
+            lane.save_all()
+            raise
+        finally:
+            show({**study.status(), "slots": chosen})
+            database.close()

@@ -1,0 +1,87 @@
+"""What a launch will do: lanes, slots, run-steps, disk, and what may make it impossible."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sweeper.lane import capacity
+from sweeper.lane.capacity import Measurement
+from sweeper.lane.lane import LaneSettings
+from sweeper.lane.pack import Machine
+from sweeper.optim.catalog import OPTIMIZERS
+from sweeper.space import Choice
+from sweeper.spec import SweepSpec
+from sweeper.study.study import open_trials_limit
+from sweeper.tasks.registry import TaskName
+
+# Parquet of the trajectories, measured: loss of every step, three series of every tenth.
+_BYTES_PER_STEP = {"float32": 5.0, "float64": 9.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of a sweep."""
+
+    trials: int
+    runs: int
+    run_steps: int
+    disk_mb: float
+
+
+def size(spec: SweepSpec) -> Size:
+    """Trials, runs, run-steps and disk of the whole budget."""
+    runs = spec.budget.trials * len(spec.seed_list)
+    steps = runs * spec.horizon
+    return Size(spec.budget.trials, runs, steps, steps * _BYTES_PER_STEP[spec.dtype] / 1e6)
+
+
+def task_name(spec: SweepSpec) -> TaskName:
+    return TaskName(spec.task, spec.task_args)
+
+
+def rules(spec: SweepSpec) -> list[str]:
+    """The update rules that the space and the baselines can ask for, the space's first."""
+    chosen = spec.parsed_space.parameters.get("optimizer")
+    names = (
+        list(chosen.options)
+        if isinstance(chosen, Choice)
+        else [spec.space.get("optimizer", "adam")]
+    )
+    names += [baseline["optimizer"] for baseline in spec.baselines]
+    return list(dict.fromkeys(OPTIMIZERS[str(name)].rule for name in names))
+
+
+def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
+    """Runs that a lane will have at once at most, and in words what limits them."""
+    limit = open_trials_limit(spec)
+    trials = spec.budget.trials if limit is None else min(limit, spec.budget.trials)
+    runs = trials * len(spec.seed_list)
+    if limit is None:
+        why = f"{runs} runs over {lanes} lanes"
+    else:
+        why = (
+            f"{spec.search.sampler} learns from finished trials, so at most {trials} of "
+            f"{spec.budget.trials} are open at once: {runs} runs over {lanes} lanes"
+        )
+    return max(1, math.ceil(runs / lanes)), why
+
+
+def candidates(spec: SweepSpec, lanes: int, device: str) -> tuple[list[int], str]:
+    """Capacities to measure, and in words what limits them."""
+    if spec.lanes.slots != "auto":
+        return [int(spec.lanes.slots)], "as the spec says"
+    useful, why = useful_slots(spec, lanes)
+    return capacity.ladder(useful, device), why
+
+
+def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Measurement]:
+    """Run-steps per second of each capacity; nothing where there is no choice."""
+    if len(capacities) < 2:
+        return []
+    return capacity.measure(task_name(spec), rules(spec)[0], capacities, machine)
+
+
+def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:
+    """What every lane is told."""
+    return LaneSettings(task_name(spec), slots, machine, spec.stability.limits(), spec.horizon)

@@ -1,0 +1,105 @@
+"""Live progress of a sweep: trials, the best so far, lanes, time left."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+_LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """Shows statuses of the study: a live display on a terminal, else a line every 10 seconds."""
+
+    def __init__(self, console: Console, name: str) -> None:
+        self._console, self._name = console, name
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._last_line = self._last_drawn = float("-inf")
+        self._phase = ""
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def show(self, status: dict[str, Any]) -> None:
+        """Draw a status, or a phase such as `{"phase": "starting Ray lanes"}`."""
+        now = time.monotonic()
+        if "phase" in status:
+            self._show_phase(status["phase"])
+        elif self._console.is_terminal:
+            if now - self._last_drawn > 0.2:
+                self._last_drawn = now
+                self._live.update(_panel(self._name, status))
+        elif now - self._last_line > _LINE_EVERY_S:
+            self._last_line = now
+            self._console.print(_line(self._name, status), highlight=False)
+
+    def _show_phase(self, phase: str) -> None:
+        if phase == self._phase:
+            return
+        self._phase = phase
+        text = Text(f"{self._name}: {phase} …")
+        if self._console.is_terminal:
+            self._live.update(text)
+        else:
+            self._console.print(text)
+
+
+def _panel(name: str, status: dict[str, Any]) -> Group:
+    told, trials = status["told"], status["trials"]
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        Text(name, style="bold"),
+        ProgressBar(total=trials, completed=told, width=40),
+        f"{told} of {trials} trials",
+        _time_left(status),
+    )
+    lanes = Table(box=None, padding=(0, 2), header_style="dim")
+    for title in ("lane", "host", "slots in use", "run-steps/s"):
+        lanes.add_column(title, justify="left" if title == "host" else "right")
+    for lane in status["lanes"]:
+        slots = f"{min(lane['held'], lane['capacity'])} of {lane['capacity']}"
+        lanes.add_row(str(lane["lane"]), lane["host"], slots, f"{lane['rate']:,.0f}")
+    return Group(head, Text(_best(status)), lanes)
+
+
+def _line(name: str, status: dict[str, Any]) -> str:
+    rate = sum(lane["rate"] for lane in status["lanes"])
+    return (
+        f"{name}: {status['told']} of {status['trials']} trials, {len(status['lanes'])} lanes, "
+        f"{rate:,.0f} run-steps/s, {_time_left(status)}; {_best(status)}"
+    )
+
+
+def _best(status: dict[str, Any]) -> str:
+    best = status["best"]
+    if best is None:
+        return "no trial has ended yet"
+    return (
+        f"best so far: trial {best['trial']}, robust_loss {best['robust_loss']:.3f}, "
+        f"{best['failure_fraction']:.0%} of its runs failed"
+    )
+
+
+def _time_left(status: dict[str, Any]) -> str:
+    told, trials, elapsed = status["told"], status["trials"], status["elapsed_s"]
+    if not told or told >= trials:
+        return f"{elapsed:.0f} s"
+    return f"{elapsed:.0f} s, about {elapsed / told * (trials - told):.0f} s left"

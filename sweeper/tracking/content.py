@@ -1,0 +1,177 @@
+"""What MLflow is told of a sweep and of its trials, as plain values."""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.ranking.objective import worst_run
+from sweeper.spec import SweepSpec
+from sweeper.study.database import RunRow, Trial
+from sweeper.tracking.store import Point
+
+SWEEP, SWEEP_ID, TRIAL, BEST = (
+    "sweeper.sweep",
+    "sweeper.sweep_id",
+    "sweeper.trial",
+    "sweeper.best",
+)
+PARENT = "mlflow.parentRunId"
+NOTE = """One run per trial, below the run of the sweep; all its values are over the trial's seeds.
+
+| column | meaning |
+| --- | --- |
+| `rank` | place in the ranking once the sweep has finished: trials that hold first, then by `robust_loss` |
+| `robust_loss` | mean log10 of the tail loss of the worst seeds; what the search minimises |
+| `failure_fraction` | share of the seeds that failed, with its 90 % interval `failure_low`, `failure_high` |
+| `violation` | how far the worst seed is beyond the limits; at most 0 holds |
+| `draw_up` | decades that the loss climbed above its best, worst seed |
+| `give_back` | share of the progress given back for long, worst seed |
+| `onset_step` | step at which the first seed failed; `stable_steps` where none did |
+| `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
+| `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
+| `hp.*` | the numeric settings once more, for charts |
+
+Filters to paste above the table:
+
+- `metrics.failure_fraction = 0 and metrics.draw_up < 3`
+- `metrics.rank <= 10`
+- ``tags.`sweeper.baseline` = "true"``
+"""
+
+# The loss is shown with all its points; every further one costs the tracker 0.07 ms.
+_SERIES = {"loss": None, "grad_norm": 16, "update_rms": 16, "lr": 16}
+_OWN = {*_SERIES, "rank", "run_steps"}
+_LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What the run of a trial says."""
+
+    name: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    points: list[Point]
+
+
+def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> Child:
+    """The run of a told trial.
+
+    Args:
+        runs: of the trial, all ended.
+        parent: id of the run of the sweep.
+    """
+    settings = dict(flatten(trial.config))
+    results = [row.result or {} for row in runs]
+    shown = worst_run(results)
+    tags = {
+        PARENT: parent,
+        SWEEP_ID: sweep_id,
+        TRIAL: str(trial.number),
+        "sweeper.stable": _text((trial.result or {}).get("failure_fraction") == 0),
+        "sweeper.loss_seed": str(runs[shown].run.seed),
+    }
+    if trial.origin == "baseline":
+        tags["sweeper.baseline"] = "true"
+    points = [
+        *numbers(trial.result or {}),
+        *numbers({f"hp.{key}": value for key, value in settings.items()}),
+        *numbers({"run_steps": sum(result["steps"] for result in results)}, own=True),
+        *curves(results[shown]["curve"]),
+    ]
+    params = {key: _text(value) for key, value in settings.items()}
+    return Child(run_name(trial.number, settings), tags, params, points)
+
+
+def sweep_params(spec: SweepSpec) -> dict[str, str]:
+    """What of the sweep can't change: MLflow takes a parameter once."""
+    values = {
+        "task": spec.task,
+        "task_args": json.dumps(spec.task_args, sort_keys=True),
+        "horizon": spec.horizon,
+        "seeds": json.dumps(spec.seed_list),
+        "dtype": spec.dtype,
+        "sampler": spec.search.sampler,
+        "sampler_seed": spec.search.seed,
+    }
+    return {key: _text(value) for key, value in values.items()}
+
+
+def sweep_tags(spec: SweepSpec, sweep_id: str) -> dict[str, str]:
+    """Identity and budget: a resumed sweep may have another budget."""
+    budget = spec.budget.model_dump(mode="json", exclude_none=True)
+    tags = {f"sweeper.budget.{key}": _text(value) for key, value in budget.items()}
+    return {SWEEP: spec.name, SWEEP_ID: sweep_id, **tags}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A configuration as dotted keys; betas are beta1 and beta2."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        elif key == "betas":
+            yield from zip((f"{prefix}beta1", f"{prefix}beta2"), value, strict=True)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def numbers(values: Mapping[str, Any], *, own: bool = False) -> Iterator[Point]:
+    """The finite numbers among values.
+
+    Args:
+        own: whether names that mean something else here are meant.
+    """
+    for key, value in values.items():
+        if is_finite(value):
+            yield Point(metric_name(key if own or key not in _OWN else f"task.{key}"), value)
+
+
+def curves(rows: Sequence[Sequence[float]]) -> Iterator[Point]:
+    """The series of a thinned curve of rows `[step, loss, grad_norm, update_rms, lr]`."""
+    for column, (name, most) in enumerate(_SERIES.items(), start=1):
+        for row in _thinned(rows, most):
+            if is_finite(row[column]):
+                yield Point(name, row[column], int(row[0]))
+
+
+def metric_name(name: str) -> str:
+    """The nearest name that MLflow takes: a task may name its metrics as it likes."""
+    plain = posixpath.normpath(re.sub(r"[^A-Za-z0-9_./: -]", "_", name)).lstrip("./")
+    return plain[:250] or "_"
+
+
+def run_name(number: int, settings: Mapping[str, Any]) -> str:
+    """Such as `#12 adam lr=3.1e-4 eps=1e-6 cosine`."""
+    words = [f"#{number}", str(settings.get("optimizer", ""))]
+    words += [f"{k}={_short(settings[k])}" for k in ("lr", "eps", "momentum") if k in settings]
+    return " ".join([*words, str(settings.get("schedule.kind", ""))]).strip()
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a number that can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _thinned(rows: Sequence[Any], most: int | None) -> list[Any]:
+    """At most `most` of the rows, evenly, the first and the last among them."""
+    if most is None or len(rows) <= most:
+        return list(rows)
+    return [rows[round(index * (len(rows) - 1) / (most - 1))] for index in range(most)]
+
+
+def _short(value: float) -> str:
+    if value == 0 or 1e-2 <= abs(value) < 1e4:
+        return f"{value:.3g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def _text(value: object) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text[:_LONGEST]

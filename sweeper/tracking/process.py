@@ -1,0 +1,170 @@
+"""The tracking process: follows a sweep's database and records it, at low priority, to its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import SweepError
+from sweeper.study.database import Database
+from sweeper.study.folder import Folder, locked
+from sweeper.tracking.projection import Projection
+from sweeper.tracking.store import Store, resolve_uri
+
+_LOG = logging.getLogger(__name__)
+_POLL_S = 0.5
+_BATCH = 10  # trials between two looks at the parent process
+_LONGEST_DELAY_S = 30.0
+_LOCK_S = 20.0
+_FILE = "tracker.json"
+_PARENT = "SWEEPER_TRACKER_PARENT"
+_NICE = "SWEEPER_TRACKER_NICE"
+
+
+def start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start the tracking process of a sweep; it ends by itself, at the latest with this process.
+
+    Args:
+        folder: of the sweep.
+        log: gets its messages.
+    """
+    (folder / _FILE).unlink(missing_ok=True)  # of the process before
+    environment = {**os.environ, _PARENT: str(os.getpid())}
+    with log.open("ab") as file:
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "sweeper.tracking", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            # Ctrl-C is for the driver: what the sweep ended with is still to be recorded.
+            start_new_session=True,
+        )
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """How far the tracking process is: `recorded`, `told`, `lag_s`, `error` and `ended`."""
+    nothing = {"recorded": 0, "told": 0, "lag_s": 0.0, "error": None, "ended": False}
+    try:
+        found = json.loads((folder / _FILE).read_bytes())
+    except (OSError, ValueError):
+        return nothing
+    return {**nothing, **found}
+
+
+def main(folder: Path) -> int:
+    """Record a sweep until it has ended or the parent process has; returns the exit code."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    os.nice(int(os.environ.get(_NICE, "5")))
+    parent = int(os.environ.get(_PARENT, os.getppid()))
+    tracker = Tracker(folder, lambda: os.getppid() == parent)
+    try:
+        # The tracking process of a driver that was killed may still be on its way out.
+        with locked(folder, "tracker.lock", wait_s=_LOCK_S):
+            tracker.run()
+    except SweepError as error:
+        _LOG.error("%s", error)
+        tracker.report(error=str(error), force=True)
+        return 2
+    return 0
+
+
+class Tracker:
+    """Follows one sweep.
+
+    Args:
+        folder: of the sweep.
+        is_wanted: whether somebody still waits for this.
+        make_store: opens the store of a tracking URI.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        is_wanted: Callable[[], bool] = lambda: True,
+        make_store: Callable[[str], Store] = Store,
+    ) -> None:
+        self._folder = Folder(folder)
+        self._is_wanted, self._make_store = is_wanted, make_store
+        self._recorded = self._told = 0
+        self._caught_up = time.monotonic()
+        self._reported = float("-inf")
+        self._delay = 1.0
+
+    def run(self) -> None:
+        """Record until the sweep has ended and all of it is there, or nobody waits for it."""
+        spec, database = self._folder.read_spec(), self._folder.database()
+        uri = resolve_uri(spec.tracking.uri, self._folder.path.parent)
+        self.report(force=True)
+        try:
+            while self._is_wanted():
+                try:
+                    self._follow(database, Projection(database, spec, self._make_store(uri)))
+                    return
+                except SweepError:
+                    raise
+                # Whatever MLflow, its server or a full disk say: the sweep must not suffer.
+                except Exception as error:
+                    _LOG.exception("Recording failed; again in %.0f s", self._delay)
+                    self._wait_after(error, database)
+        finally:
+            database.close()
+
+    def report(
+        self, *, error: str | None = None, ended: bool = False, force: bool = False
+    ) -> None:
+        """Write the progress where the driver reads it, at most twice a second."""
+        now = time.monotonic()
+        if self._recorded >= self._told:
+            self._caught_up = now
+        if not force and now - self._reported < _POLL_S:
+            return
+        self._reported = now
+        content = {
+            "recorded": self._recorded,
+            "told": self._told,
+            "lag_s": round(self._lag(), 1),
+            "error": error,
+            "ended": ended,
+        }
+        aside = self._folder.path / f".{_FILE}"
+        aside.write_text(json.dumps(content), encoding="utf-8")
+        aside.replace(self._folder.path / _FILE)
+
+    def _follow(self, database: Database, projection: Projection) -> None:
+        while self._is_wanted():
+            # Asked first: what was told before the end is then among the trials.
+            ended = database.meta("ended")
+            if ended is None:
+                projection.reopen()
+            left = projection.record(_BATCH, lag_s=self._lag())
+            self._recorded, self._told = projection.recorded, projection.told
+            self._delay = 1.0
+            self.report()
+            if not left and ended is not None:
+                projection.finish(ended)
+                self.report(ended=True, force=True)
+                return
+            if not left:
+                time.sleep(_POLL_S)
+
+    def _wait_after(self, error: Exception, database: Database) -> None:
+        lines = str(error).strip().splitlines() or [""]
+        text = f"{type(error).__name__}: {lines[0][:300]}"
+        self._told = max(self._told, len(database.trials(told_after=0)))
+        until = time.monotonic() + self._delay
+        self._delay = min(2 * self._delay, _LONGEST_DELAY_S)
+        while self._is_wanted() and time.monotonic() < until:
+            self.report(error=text)
+            time.sleep(min(_POLL_S, self._delay))
+
+    def _lag(self) -> float:
+        """Seconds since everything told was recorded."""
+        return time.monotonic() - self._caught_up if self._recorded < self._told else 0.0

@@ -1,0 +1,179 @@
+"""The projection of a study's database into MLflow. What was recorded is read from MLflow itself.
+
+It can be killed anywhere and replayed any number of times: a trial has one run, and a run that
+is FINISHED is complete; any other is logged again, which changes nothing that is there.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+
+from sweeper.ranking.ranking import rank
+from sweeper.spec import SweepSpec
+from sweeper.study.database import Database, RunRow, Trial
+from sweeper.tracking import content
+from sweeper.tracking.store import Found, Point, Store
+
+_PROGRESS_EVERY_S = 10.0
+_ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}
+
+
+class Projection:
+    """One sweep in MLflow. After an error make a new one: it looks at what has arrived.
+
+    Args:
+        database: of the sweep; gets an `id` where it has none.
+        spec: of the sweep.
+        store: where it is recorded.
+    """
+
+    def __init__(self, database: Database, spec: SweepSpec, store: Store) -> None:
+        self._database, self._spec, self._store = database, spec, store
+        self._sweep_id = sweep_id(database)
+        self._experiment = store.experiment(spec.name, content.NOTE)
+        self._queue: deque[Trial] = deque()  # told, not looked at yet
+        self.told = 0
+        self._noted_at = float("-inf")
+        self._parent, self._children = self._find()
+        self._is_open = self._parent.status == "RUNNING"
+        self._noted: dict[str, float] = dict(self._parent.metrics)
+        self._run_steps = sum(run.metrics.get("run_steps", 0) for run in self._children.values())
+
+    @property
+    def recorded(self) -> int:
+        """Told trials that MLflow has."""
+        return self.told - len(self._queue)
+
+    def reopen(self) -> None:
+        """Show the sweep as running."""
+        if not self._is_open:
+            self._store.reopen(self._parent)
+            self._is_open = True
+
+    def record(self, most: int, *, lag_s: float = 0.0) -> int:
+        """Record the next told trials, at most `most`; returns how many are left."""
+        new = self._database.trials(told_after=self.told)
+        self._queue.extend(new)
+        self.told += len(new)
+        batch = [self._queue[index] for index in range(min(most, len(self._queue)))]
+        runs = self._runs_of([trial for trial in batch if not self._has(trial)])
+        for trial in batch:
+            if not self._has(trial):
+                self.reopen()
+                self._record(trial, runs[trial.number])
+            self._queue.popleft()
+        if time.monotonic() - self._noted_at > _PROGRESS_EVERY_S:
+            self._note(lag_s)
+        return len(self._queue)
+
+    def finish(self, outcome: str) -> None:
+        """End the run of the sweep; with ranks and the best when the outcome is `finished`."""
+        # A request that was given up may have arrived meanwhile.
+        self._parent, self._children = self._find()
+        best = self._rank() if outcome == "finished" else None
+        if best is not None and self._parent.tags.get(content.BEST) != best.id:
+            self._store.log(self._parent, tags={content.BEST: best.id})
+        self._note(0.0, last=True)
+        status = _ENDS.get(outcome, "FAILED")
+        if self._is_open or self._parent.status != status:
+            self._store.end(self._parent, status)
+        self._is_open = False
+
+    # Trials
+
+    def _has(self, trial: Trial) -> bool:
+        known = self._children.get(trial.number)
+        return known is not None and known.status == "FINISHED"
+
+    def _record(self, trial: Trial, runs: Sequence[RunRow]) -> None:
+        said = content.child(trial, runs, self._sweep_id, self._parent.id)
+        run = self._children.get(trial.number)
+        if run is None:
+            run = self._store.create(self._experiment, said.name, said.tags)
+        self._store.log(run, said.points, said.params)
+        self._store.end(run, "FINISHED")
+        self._run_steps += sum((row.result or {}).get("steps", 0) for row in runs)
+
+    def _runs_of(self, trials: Sequence[Trial]) -> dict[int, list[RunRow]]:
+        found: dict[int, list[RunRow]] = {trial.number: [] for trial in trials}
+        for row in self._database.runs(found) if found else ():
+            found[row.run.trial].append(row)
+        return found
+
+    def _rank(self) -> Found | None:
+        """Write the ranks that changed; returns the run of the best trial."""
+        told = [
+            {"trial": trial.number, **(trial.result or {})}
+            for trial in self._database.trials(told_after=0)
+        ]
+        ranking = rank(told)
+        for row in ranking:
+            run = self._children[row["trial"]]
+            if run.metrics.get("rank") != row["rank"]:
+                # MLflow shows the value of the largest step: that of the most trials.
+                self._store.log_one(run, Point("rank", row["rank"], len(told)))
+        return self._children[ranking[0]["trial"]] if ranking else None
+
+    # The run of the sweep
+
+    def _find(self) -> tuple[Found, dict[int, Found]]:
+        """The run of the sweep, made where it is missing, and those of its trials."""
+        runs = self._store.runs(self._experiment, content.SWEEP_ID, self._sweep_id)
+        parents = [run for run in runs if content.TRIAL not in run.tags]
+        parent = self._complete_parent(parents[0] if parents else None)
+        children: dict[int, Found] = {}
+        for run in runs:
+            if content.TRIAL in run.tags:
+                self._adopt(run, parent, children)
+        for run in parents[1:]:
+            self._store.delete(run)
+        return parent, children
+
+    def _adopt(self, run: Found, parent: Found, children: dict[int, Found]) -> None:
+        """Take a run for that of its trial: the complete one, else the first, is kept."""
+        number = int(run.tags[content.TRIAL])
+        rival = children.get(number)
+        if rival is not None:
+            keeps = rival.status == "FINISHED" or run.status != "FINISHED"
+            run, spare = (rival, run) if keeps else (run, rival)
+            self._store.delete(spare)
+        if run.tags.get(content.PARENT) != parent.id:
+            self._store.log(run, tags={content.PARENT: parent.id})
+        children[number] = run
+
+    def _complete_parent(self, parent: Found | None) -> Found:
+        tags = content.sweep_tags(self._spec, self._sweep_id)
+        params = content.sweep_params(self._spec)
+        if parent is None:
+            parent = self._store.create(self._experiment, self._spec.name, tags)
+        changed = {key: value for key, value in tags.items() if parent.tags.get(key) != value}
+        if changed or set(params) - set(parent.params):
+            self._store.log(parent, (), params, changed)
+        return parent
+
+    def _note(self, lag_s: float, *, last: bool = False) -> None:
+        """Write the progress where it changed; the lag alone is worth it only in the end."""
+        self._noted_at = time.monotonic()
+        values = {
+            "told": self.told,
+            "trials": self._spec.budget.trials,
+            "run_steps": self._run_steps,
+            "tracker_lag_s": round(lag_s, 1),
+        }
+        watched = values if last else list(values)[:-1]
+        if any(self._noted.get(key) != values[key] for key in watched):
+            points = [Point(key, value, self.told) for key, value in values.items()]
+            self._store.log(self._parent, points, at=round(time.time() * 1000))
+            self._noted = values
+
+
+def sweep_id(database: Database) -> str:
+    """The identity of a sweep, whatever its name; given to the database where it has none."""
+    found = database.meta("id")
+    if found is None:
+        found = uuid.uuid4().hex
+        database.put_meta(id=found)
+    return str(found)

@@ -1,0 +1,261 @@
+"""Everything that talks to MLflow, through MlflowClient alone: SQLite and servers are the same.
+
+MLflow is imported when a Store is made, never when this module is.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from ssl import SSLError
+from typing import Any, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from sweeper.errors import SweepError
+from sweeper.study.folder import locked
+
+_ANSWER_S = 3.0
+_PAGE = 1000
+# What a proxy says when there is nobody behind it.
+_NOBODY = (502, 503, 504)
+_ENVIRONMENT = {
+    # Errors are retried by the tracking process, which looks first at what has arrived: a retry
+    # within MLflow's client could make a run twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+
+
+class Point(NamedTuple):
+    """A value of a metric."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run as MLflow has it; `started` in milliseconds since 1970, `metrics` the latest ones."""
+
+    id: str
+    started: int
+    status: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+def resolve_uri(uri: str, storage: Path) -> str:
+    """The tracking URI: `sqlite` is the database beside the sweeps of a storage."""
+    return f"sqlite:///{storage.absolute() / 'mlflow.db'}" if uri == "sqlite" else uri
+
+
+def check_reachable(uri: str) -> None:
+    """Raise SweepError when nobody answers at an http(s) URI within a few seconds."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_S):  # noqa: S310
+            return
+    except HTTPError as error:
+        if error.code not in _NOBODY:
+            return
+        reason: object = error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        # MLflow's client has settings of its own for certificates.
+        if isinstance(reason, SSLError):
+            return
+    raise SweepError(
+        f"no tracking server answers at {_shown(uri)}: {reason}",
+        where="tracking.uri",
+        cure="Start the server, or go on without it: --set tracking.later=true",
+    )
+
+
+def serve_ui(storage: Path, *, host: str, port: int) -> int:
+    """Run the MLflow UI on the sweeps of a storage until Ctrl-C; returns its exit code."""
+    if not (storage / "mlflow.db").exists():
+        raise SweepError(
+            f"no sweep is recorded in {storage}",
+            where="storage",
+            cure="Launch one, or name another folder with --storage.",
+        )
+    artifacts = str(storage / "mlartifacts")
+    command = ["server", "--backend-store-uri", resolve_uri("sqlite", storage)]
+    command += ["--default-artifact-root", artifacts, "--artifacts-destination", artifacts]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    with subprocess.Popen(_mlflow(*command), env=os.environ | _ENVIRONMENT) as server:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # the server got it too
+            return server.wait()
+
+
+class Store:
+    """Runs of one tracking URI. Every method is a call to MLflow and may raise what MLflow does.
+
+    Args:
+        uri: as `resolve_uri` gives it; a SQLite database is made, or upgraded, where needed.
+    """
+
+    def __init__(self, uri: str) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self._artifacts: str | None = None
+        if uri.startswith("sqlite:///"):
+            path = Path(uri.removeprefix("sqlite:///")).absolute()
+            self._artifacts = str(path.parent / "mlartifacts")
+            self._client = _open_sqlite(uri, path)
+        else:
+            self._client = _client(uri)
+
+    def experiment(self, name: str, note: str) -> str:
+        """Id of the experiment of that name, made with a description where it is missing."""
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            tags = {"mlflow.note.content": note}
+            made = self._client.create_experiment(name, self._artifacts, tags=tags)
+            return str(made)
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def runs(self, experiment: str, tag: str, value: str) -> list[Found]:
+        """All runs with a tag, the oldest first."""
+        found: list[Found] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [experiment],
+                f"tags.`{tag}` = '{value}'",
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            found += [_found(run) for run in page]
+            token = page.token
+            if not token:
+                return found
+
+    def create(self, experiment: str, name: str, tags: Mapping[str, str]) -> Found:
+        """Start a run."""
+        made = self._client.create_run(experiment, _now(), dict(tags), name)
+        return _found(made)
+
+    def log(
+        self,
+        run: Found,
+        points: Iterable[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        at: int | None = None,
+    ) -> None:
+        """Add to a run. What it has already is left as it is: logging twice changes nothing.
+
+        Args:
+            at: time of the points, milliseconds since 1970. By default that of the run's start:
+                then a repeated point is the same one to MLflow.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        time_ms = run.started if at is None else at
+
+        missing = {k: v for k, v in (params or {}).items() if k not in run.params}
+        self._client.log_batch(
+            run.id,
+            [Metric(point.name, point.value, time_ms, point.step) for point in points],
+            [Param(key, value) for key, value in missing.items()],
+            [RunTag(key, value) for key, value in (tags or {}).items()],
+            synchronous=True,
+        )
+
+    def log_one(self, run: Found, point: Point) -> None:
+        """Add one point: half the cost of `log`."""
+        self._client.log_metric(
+            run.id, point.name, point.value, run.started, point.step, synchronous=True
+        )
+
+    def end(self, run: Found, status: str) -> None:
+        """End a run: FINISHED, KILLED or FAILED."""
+        self._client.set_terminated(run.id, status)
+
+    def reopen(self, run: Found) -> None:
+        """Set an ended run back to RUNNING."""
+        self._client.update_run(run.id, status="RUNNING")
+
+    def delete(self, run: Found) -> None:
+        """Move a run to MLflow's trash."""
+        self._client.delete_run(run.id)
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def _open_sqlite(uri: str, path: Path) -> Any:
+    """A client of a database that is there, of this MLflow's schema, with a write-ahead log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two sweeps that start at once would both make the tables.
+    with locked(path.parent, f".{path.name}.lock", wait_s=120.0):
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            # Stays in the file; a quarter less CPU per transaction, and readers don't block.
+            connection.execute("PRAGMA journal_mode=WAL")
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return _client(uri)
+        except MlflowException as error:
+            if "out-of-date database schema" not in str(error):
+                raise
+        _upgrade(uri, path)
+        return _client(uri)
+
+
+def _upgrade(uri: str, path: Path) -> None:
+    copy = path.with_name(f"{path.name}.before-upgrade")
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
+        old.backup(new)
+    done = subprocess.run(_mlflow("db", "upgrade", uri), stdout=sys.stderr, check=False)
+    if done.returncode:
+        raise SweepError(
+            f"this version of MLflow can't use {path}",
+            where="tracking.uri",
+            cure="Use the version that made it, or another database.",
+        )
+
+
+def _mlflow(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mlflow", *arguments]
+
+
+def _found(run: Any) -> Found:
+    info, data = run.info, run.data
+    return Found(info.run_id, info.start_time, info.status, data.tags, data.params, data.metrics)
+
+
+def _shown(uri: str) -> str:
+    """A URI without a password."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _now() -> int:
+    return round(time.time() * 1000)
