@@ -92,7 +92,7 @@ def resume(name: str, storage: str, local: bool) -> None:
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
 def best(name: str, storage: str, top: int, form: str) -> None:
-    """Show the best trials of the sweep NAME: those that hold first, then the lowest robust loss."""
+    """Show the best trials of the sweep NAME: those that hold, then by robust loss."""
     found = _handle(name, storage)
     ranking = found.best(top)
     if form == "json":
@@ -168,7 +168,6 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. Go on with: sweeper resume NAME", err=True)
         sys.exit(130)
 
 
@@ -208,7 +207,8 @@ def _print_table(found: SweepHandle, ranking: list[dict[str, Any]]) -> None:
     every = found.ranking()
     baselines = [t for t in every if t["origin"] == "baseline" and t not in ranking]
     state = "" if found.finished else " (unfinished)"
-    title = f"{found.name}{state}: best {len(ranking)} of {len(every)} trials, horizon {found.spec.horizon}"
+    count = f"best {len(ranking)} of {len(every)} trials"
+    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon:,}"
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(ranking_table(ranking + baselines, title=title))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 200
+
 
 class SweepError(Exception):
     """A mistake that the user can cure. The command line prints it and exits with code 2.
@@ -32,20 +34,26 @@ class SweepError(Exception):
         # The default would call __init__ with the joined text and lose the parts.
         return (_rebuild, (type(self), self.what, self.where, self.allowed, self.cure))
 
-    def inside(self, where: str) -> SweepError:
-        """The same mistake, told from one level further out (`where` is put before the key)."""
-        joined = f"{where}.{self.where}" if self.where and where else where or self.where
-        return type(self)(self.what, where=joined, allowed=self.allowed, cure=self.cure)
-
 
 def _rebuild(kind: type[SweepError], what: str, where: str, allowed: str, cure: str) -> SweepError:
     return kind(what, where=where, allowed=allowed, cure=cure)
 
 
-def nearest(word: str, options: Iterable[str]) -> str:
+def nearest(word: object, options: Iterable[str]) -> str:
     """A hint `Did you mean 'x'?` for the option most like `word`, or nothing."""
+    if not isinstance(word, str):
+        return ""
     close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a message: its repr, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits, a list within itself
+        text = f"{type(value).__name__} too big to show"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def one_of(options: Iterable[str]) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeper.errors import SweepError, nearest, one_of
+from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import catalog
-from sweeper.optim.configuration import check_key, join, parse
+from sweeper.optim.configuration import check_key, join, parse, parse_schedule
 
 RANGES = ("uniform", "log_uniform", "one_minus_log_uniform")
 _WORDS = (*RANGES, "choice")
@@ -78,6 +78,10 @@ class Space:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     nested: Mapping[str, Space] = field(default_factory=dict)
 
+    def given(self) -> set[str]:
+        """Every key of this level."""
+        return {*self.constants, *self.parameters, *self.nested}
+
     def configuration(self, draw: Draw) -> dict[str, Any]:
         """Draw every parameter in order and put the configuration together."""
         values = dict(self.constants)
@@ -115,12 +119,25 @@ def parse_space(raw: object, where: str = "space") -> Space:
     """
     if not isinstance(raw, Mapping) or not raw:
         raise SweepError(
-            f"{raw!r} is not a space", where=where, allowed="a mapping of hyperparameters"
+            f"{shown(raw)} is not a space", where=where, allowed="a mapping of hyperparameters"
         )
     space = _parse(raw, where, prefix="")
     _check_branches(raw, where)
-    _check_corners(space, where)
+    _check_given_once(space, where)
+    for configuration in corners(space):
+        parse(configuration, where)
     return space
+
+
+def corners(space: Space) -> Iterator[dict[str, Any]]:
+    """Configurations that have each end of every range and each option of every choice once.
+
+    What a hyperparameter may be depends on the branches alone: these find whatever is not allowed.
+    """
+    yield space.configuration(lambda parameter: _extremes(parameter)[0])
+    for parameter in space.flat():
+        for end in _extremes(parameter):
+            yield space.configuration(_forced(parameter, end))
 
 
 def _parse(raw: Mapping[Any, Any], where: str, *, prefix: str) -> Space:
@@ -129,7 +146,7 @@ def _parse(raw: Mapping[Any, Any], where: str, *, prefix: str) -> Space:
     nested: dict[str, Space] = {}
     for key, value in raw.items():
         if not isinstance(key, str):
-            raise SweepError(f"{key!r} is not a name", where=where, allowed="words as keys")
+            raise SweepError(f"{shown(key)} is not a name", where=where, allowed="words as keys")
         here, name = join(where, key), prefix + key
         word = _word(value)
         if word == "choice":
@@ -137,6 +154,7 @@ def _parse(raw: Mapping[Any, Any], where: str, *, prefix: str) -> Space:
         elif word:
             parameters[key] = _range(name, word, value[word], here)
         elif key == "schedule" and isinstance(value, Mapping) and "kind" in value:
+            catalog.schedule(value["kind"], here)
             nested[key] = _parse(value, here, prefix=f"{name}.{value['kind']}.")
         elif isinstance(value, Mapping) and set(value) != {"steps"}:
             _refuse_mapping(value, here)
@@ -153,9 +171,9 @@ def _word(value: object) -> str | None:
 
 
 def _refuse_mapping(value: Mapping[Any, Any], where: str) -> None:
-    first = str(next(iter(value), ""))
+    first = next(iter(value), "")
     raise SweepError(
-        f"{dict(value)!r} is neither a value nor a range",
+        f"{shown(value)} is neither a value nor a range",
         where=where,
         allowed=f"a value, or {{word: ...}} with one of {one_of(_WORDS)}",
         cure=nearest(first, _WORDS),
@@ -165,7 +183,7 @@ def _refuse_mapping(value: Mapping[Any, Any], where: str) -> None:
 def _range(name: str, kind: str, bounds: object, where: str) -> Range:
     here = join(where, kind)
     if not isinstance(bounds, list | tuple) or len(bounds) != 2:
-        raise SweepError(f"{bounds!r} is not a range", where=here, allowed="[low, high]")
+        raise SweepError(f"{shown(bounds)} is not a range", where=here, allowed="[low, high]")
     low, high = (_number(bound, here) for bound in bounds)
     if not low < high:
         raise SweepError(f"[{low:g}, {high:g}] is empty", where=here, allowed="low < high")
@@ -176,7 +194,9 @@ def _range(name: str, kind: str, bounds: object, where: str) -> Range:
 
 def _number(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SweepError(f"{value!r} is not a number", where=where, allowed="numbers such as 1e-3")
+        raise SweepError(
+            f"{shown(value)} is not a number", where=where, allowed="numbers such as 1e-3"
+        )
     return catalog.Real(0.0, -1e300, 1e300).check(value, where)
 
 
@@ -190,22 +210,37 @@ def _choice(key: str, name: str, raw: object, where: str) -> Choice:
         allowed = "a list of values, not empty"
         if key in _BRANCHING:
             allowed += ", or a mapping of branches such as {constant: {}, cosine: {}}"
-        raise SweepError(f"{raw!r} is not a choice", where=here, allowed=allowed)
+        raise SweepError(f"{shown(raw)} is not a choice", where=here, allowed=allowed)
     labels_of = tuple(_label(option) for option in raw)
-    if len({(type(label), label) for label in labels_of}) != len(labels_of):
-        raise SweepError(f"{raw!r} names an option twice", where=here, allowed="distinct options")
+    if len(set(labels_of)) != len(labels_of):  # 1, 1.0 and true are one
+        raise SweepError(
+            f"{shown(raw)} names an option twice", where=here, allowed="distinct options"
+        )
     return Choice(name, labels_of, tuple(raw))
 
 
 def _branch(key: str, name: str, label: str, raw: object, where: str) -> Space:
     here = join(where, label)
-    if key == "optimizer":
-        catalog.optimizer(label, where)
-    else:
-        catalog.schedule(label, where)
+    check = catalog.optimizer if key == "optimizer" else catalog.schedule
+    check(label, where)
     if raw is not None and not isinstance(raw, Mapping):
-        raise SweepError(f"{raw!r} is not a sub-space", where=here, allowed="a mapping, or {}")
-    return _parse(raw or {}, here, prefix=f"{name}.{label}.")
+        raise SweepError(
+            f"{shown(raw)} is not a sub-space", where=here, allowed="a mapping, or {}"
+        )
+    space = _parse(raw or {}, here, prefix=f"{name}.{label}.")
+    own = "optimizer" if key == "optimizer" else "kind"
+    if own in space.given():
+        raise SweepError(
+            f"{key} {label!r} has a branch with another {own}",
+            where=join(here, own),
+            cure="Leave it out.",
+        )
+    for values in corners(space):  # checked here already, where the path of the keys is known
+        if key == "optimizer":
+            parse({"optimizer": label, **values}, here)
+        else:
+            parse_schedule({"kind": label, **values}, here)
+    return space
 
 
 def _label(option: object) -> str | float | int | bool | None:
@@ -227,39 +262,39 @@ def _check_branches(raw: Mapping[Any, Any], where: str) -> None:
             check_key(str(key), name, where)
 
 
-def _check_corners(space: Space, where: str) -> None:
-    """Parse the configurations at the ends of every range: that finds whatever is not allowed."""
-    for index in range(max(2, _most_options(space))):
-        configuration = space.configuration(lambda p, i=index: _corner(p, i))  # type: ignore[misc]
-        parse(configuration, where)
-    for parameter in space.flat():
-        if isinstance(parameter, Choice):
-            for index in range(len(parameter.options)):
-                parse(space.configuration(_forced(parameter, index)), where)
+def _check_given_once(space: Space, where: str) -> None:
+    """Refuse a hyperparameter that is given both beside a choice of optimizers and in a branch."""
+    chosen = space.parameters.get("optimizer")
+    if not isinstance(chosen, Choice):
+        return
+    for label, branch in zip(chosen.labels, chosen.branches, strict=False):
+        for key in sorted(branch.given() & space.given()):
+            raise SweepError(
+                f"{key} is given twice: also in optimizer {label!r}",
+                where=join(where, key),
+                cure="Leave one of them out.",
+            )
 
 
-def _most_options(space: Space) -> int:
-    return max((len(p.options) for p in space.flat() if isinstance(p, Choice)), default=0)
-
-
-def _corner(parameter: Parameter, index: int) -> Any:
+def _extremes(parameter: Parameter) -> tuple[Any, ...]:
+    """The least and the most that can be drawn, or every label."""
     if isinstance(parameter, Range):
-        return (parameter.low, parameter.high)[index % 2]
-    return parameter.labels[index % len(parameter.labels)]
+        return parameter.low, parameter.high
+    return parameter.labels
 
 
-def _forced(forced: Choice, index: int) -> Draw:
+def _forced(forced: Parameter, value: Any) -> Draw:
+    """Draws `value` for one parameter, the branches that lead to it, and else the first end."""
+
     def draw(parameter: Parameter) -> Any:
         if parameter is forced:
-            return forced.labels[index]
-        for inner in _inside(parameter, forced):
-            return inner
-        return _corner(parameter, index)
+            return value
+        return next(_leading_to(forced, parameter), _extremes(parameter)[0])
 
     return draw
 
 
-def _inside(parameter: Parameter, forced: Choice) -> Iterator[Any]:
+def _leading_to(forced: Parameter, parameter: Parameter) -> Iterator[Any]:
     """The label of `parameter` whose branch holds `forced`."""
     if isinstance(parameter, Choice):
         for label, branch in zip(parameter.labels, parameter.branches, strict=False):

@@ -7,16 +7,16 @@ accepted and reported by `not_yet_active`, by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sweeper import spec_file
-from sweeper.errors import SweepError, nearest, one_of
+from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import configuration
-from sweeper.space import Space, parse_space
+from sweeper.space import Space, corners, parse_space
 from sweeper.stability.limits import Limits
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -26,7 +26,11 @@ _DEFAULT = Limits()
 
 class _Section(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
 
@@ -35,14 +39,14 @@ class Search(_Section):
 
     sampler: Literal["tpe", "random", "qmc"] = "tpe"
     """tpe learns from the trials before; random and qmc (Sobol points) don't."""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, strict=True)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the sampler; a trial's draw depends on it and on the trial's number."""
 
 
 class Budget(_Section):
     """When the search ends: whichever comes first. No new trial starts after that."""
 
-    trials: int = Field(default=64, ge=1, le=1_000_000, strict=True)
+    trials: int = Field(default=64, ge=1, le=1_000_000)
     """Trials, the baseline included."""
     time: float | None = None
     """Seconds, or text such as 30m, 2h, 1d."""
@@ -53,7 +57,7 @@ class Budget(_Section):
     @classmethod
     def _seconds(cls, value: object) -> object:
         if isinstance(value, str):
-            match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())
+            match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])", value.strip())
             if not match:
                 raise ValueError("a number of seconds, or text such as 90s, 30m, 2h, 1d")
             value = float(match[1]) * _UNITS[match[2]]
@@ -92,6 +96,14 @@ class Stress(_Section):
     budget: float = Field(default=0.5, ge=0)
     """Share of the search's run-steps that the test may take."""
 
+    @field_validator("horizon")
+    @classmethod
+    def _length(cls, value: str | int) -> str | int:
+        multiple = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)x", str(value))
+        if not (value >= 1 if isinstance(value, int) else multiple and float(multiple[1]) > 0):
+            raise ValueError("steps >= 1, or a multiple of the horizon such as 4x")
+        return value
+
 
 class Lanes(_Section):
     """How the sweep is spread over devices."""
@@ -106,9 +118,7 @@ class Lanes(_Section):
     @field_validator("count", "slots")
     @classmethod
     def _positive(cls, value: object) -> object:
-        if value != "auto" and (
-            isinstance(value, bool) or not isinstance(value, int) or value < 1
-        ):
+        if isinstance(value, int) and value < 1:
             raise ValueError("auto, or an int >= 1")
         return value
 
@@ -130,6 +140,13 @@ class Tracking(_Section):
     children: Literal["auto"] | int = "auto"
     """Child runs at most (not yet active: every trial has one)."""
 
+    @field_validator("children")
+    @classmethod
+    def _not_negative(cls, value: object) -> object:
+        if isinstance(value, int) and value < 0:
+            raise ValueError("auto, or an int >= 0")
+        return value
+
 
 class SweepSpec(_Section):
     """A sweep."""
@@ -140,7 +157,7 @@ class SweepSpec(_Section):
     """A bundled task, or package.module:factory."""
     task_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the task."""
-    horizon: int = Field(ge=1, le=1_000_000_000, strict=True)
+    horizon: int = Field(ge=1, le=1_000_000_000)
     """Optimizer steps of a run."""
     seeds: int | list[int] = 2
     """Runs per trial: a count (seeds 0, 1, ...), or a list of seeds."""
@@ -169,20 +186,26 @@ class SweepSpec(_Section):
     @classmethod
     def _plain_name(cls, value: str) -> str:
         if not _NAME.fullmatch(value):
-            raise ValueError("1 to 100 letters, digits, '_', '-' or '.', not starting with '.'")
+            raise ValueError("1 to 100 letters, digits, '_', '-' and '.', the first no sign")
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if not value.strip() or "\0" in value:
+            raise ValueError("the path of a folder")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _some_seeds(cls, value: int | list[int]) -> int | list[int]:
-        seeds = value if isinstance(value, list) else [value]
-        if not seeds or any(isinstance(seed, bool) for seed in seeds):
-            raise ValueError("a count >= 1, or a list of distinct seeds >= 0")
-        if isinstance(value, list):
-            if min(value) < 0 or max(value) >= 2**31 or len(set(value)) != len(value):
-                raise ValueError("distinct seeds from 0 to 2**31 - 1")
-        elif not 1 <= value <= 10_000:
-            raise ValueError("a count from 1 to 10000")
+        if isinstance(value, int):
+            if not 1 <= value <= 10_000:
+                raise ValueError("a count from 1 to 10000")
+        elif not 1 <= len(value) <= 10_000 or len(set(value)) != len(value):
+            raise ValueError("1 to 10000 seeds, all different")
+        elif min(value) < 0 or max(value) >= 2**31:
+            raise ValueError("seeds from 0 to 2**31 - 1")
         return value
 
     @property
@@ -192,8 +215,13 @@ class SweepSpec(_Section):
     @property
     def baselines(self) -> list[dict[str, Any]]:
         """The baselines, complete."""
-        given = self.baseline if isinstance(self.baseline, list) else [self.baseline]
-        return [configuration.parse(one).to_dict() for one in given]
+        return [configuration.parse(one).to_dict() for _, one in self._given_baselines()]
+
+    def _given_baselines(self) -> list[tuple[str, dict[str, Any]]]:
+        """The baselines as they were written, with their keys."""
+        if isinstance(self.baseline, dict):
+            return [("baseline", self.baseline)]
+        return [(f"baseline[{index}]", one) for index, one in enumerate(self.baseline)]
 
     @property
     def parsed_space(self) -> Space:
@@ -201,8 +229,11 @@ class SweepSpec(_Section):
 
     @property
     def folder(self) -> Path:
-        """The sweep's own folder, absolute."""
-        return Path(self.storage).expanduser().resolve() / self.name
+        """The sweep's own folder, absolute; raises SweepError for `~name` of nobody."""
+        try:
+            return Path(self.storage).expanduser().resolve() / self.name
+        except RuntimeError as error:
+            raise SweepError(f"{shown(self.storage)}: {error}", where="storage") from error
 
     def meaning(self) -> dict[str, Any]:
         """What decides the results: two launches of one name must agree on it."""
@@ -211,7 +242,9 @@ class SweepSpec(_Section):
 
     def not_yet_active(self) -> list[str]:
         """Keys that were given and have no effect in this version."""
-        keys = [key for key in ("stress", "study_url") if key in self.model_fields_set]
+        keys: list[str] = ["stress"] if "stress" in self.model_fields_set else []
+        if self.study_url is not None:
+            keys.append("study_url")
         if self.prune != "none":
             keys.append("prune")
         if self.objective != "robust_loss":
@@ -225,84 +258,107 @@ def load(path: Path, settings: Sequence[str] = (), **overrides: Any) -> SweepSpe
     """Read and check a spec file; `settings` are `key=value` texts that take precedence."""
     raw, lines = spec_file.read(path)
     raw = spec_file.apply_settings(raw, settings)
-    return check({**raw, **overrides}, str(path), lines)
+    places = {key: f"{path}, line {line}" for key, line in lines.items()}
+    for key in [setting.partition("=")[0] for setting in settings]:
+        inside = (f"{key}.", f"{key}[")
+        places = {k: place for k, place in places.items() if not k.startswith(inside)}
+        places[key] = "--set"
+    return check({**raw, **overrides}, str(path), places)
 
 
 def check(
-    raw: dict[str, Any], source: str = "spec", lines: dict[str, int] | None = None
+    raw: Mapping[str, Any], source: str = "spec", places: Mapping[str, str] | None = None
 ) -> SweepSpec:
     """Check a spec and return it.
+
+    Args:
+        raw: keys and values.
+        source: where they come from, for messages.
+        places: where each dotted key comes from, as far as that is known better.
 
     Raises:
         SweepError: with file, line or key, the value, what is allowed and the nearest right key.
     """
+    places = places or {}
     try:
-        spec = SweepSpec.model_validate(raw)
+        plain = spec_file.plain(raw)
+        if not isinstance(plain, dict):
+            raise SweepError("the spec is not a mapping", allowed="name: ..., task: ...")
+        spec = SweepSpec.model_validate(plain)
+        _check_settings(spec)
     except ValidationError as error:
-        raise _explain(error, raw, source, lines or {}) from error
-    try:
-        parse_space(spec.space)
-        for index, one in enumerate(
-            spec.baseline if isinstance(spec.baseline, list) else [spec.baseline]
-        ):
-            parsed = configuration.parse(one, f"baseline[{index}]")
-            configuration.check_horizon(parsed, spec.horizon, f"baseline[{index}].schedule")
-        _check_warmups(spec)
+        mistake, key = _explain(error, plain)
+        raise _located(mistake, key, source, places) from error
     except SweepError as error:
-        raise _located(error, source, lines or {}) from error
+        raise _located(error, error.where, source, places) from error
     return spec
 
 
-def _check_warmups(spec: SweepSpec) -> None:
-    space = spec.parsed_space
-    first = space.configuration(lambda p: p.labels[0] if hasattr(p, "labels") else p.high)
-    configuration.check_horizon(
-        configuration.parse(first, "space"), spec.horizon, "space.schedule"
-    )
+def _check_settings(spec: SweepSpec) -> None:
+    """Check what pydantic doesn't know: the space, the baselines and their warm-ups."""
+    given = spec._given_baselines()
+    given += [("space", one) for one in corners(parse_space(spec.space))]
+    for key, one in given:
+        configuration.check_horizon(configuration.parse(one, key), spec.horizon, f"{key}.schedule")
 
 
-def _explain(
-    error: ValidationError, raw: dict[str, Any], source: str, lines: dict[str, int]
-) -> SweepError:
-    """The first mistake that pydantic found, in our words."""
-    first = error.errors()[0]
-    keys = [str(part) for part in first["loc"] if _is_key(raw, part)]
-    dotted = ".".join(keys)
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(keys[:-1])
+def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, str]:
+    """The first mistake that pydantic found, in our words, and the key to blame."""
+    errors = error.errors()
+    unknown = next((one for one in errors if one["type"] == "extra_forbidden"), None)
+    if unknown is not None:
+        *path, key = (str(part) for part in unknown["loc"])
+        known = _known_keys(path)
         mistake = SweepError(
-            f"unknown key {keys[-1]!r}",
-            where=".".join(keys[:-1]),
+            f"unknown key {shown(key)}",
+            where=".".join(path),
             allowed=one_of(known),
-            cure=nearest(keys[-1], known),
+            cure=nearest(key, known),
         )
-        return _located(mistake, source, lines, dotted)
+        return mistake, ".".join([*path, key])
+    first = errors[0]
     if first["type"] == "missing":
-        mistake = SweepError(f"the key {first['loc'][-1]!r} is missing")
-        return _located(mistake, source, lines, dotted)
-    return _located(
-        SweepError(f"{first['input']!r}", where=dotted, allowed=message), source, lines
-    )
+        return SweepError(f"the key {first['loc'][-1]!r} is missing"), ""
+    # A union has an error for each of its members; the one that got furthest tells most.
+    keys = [_key(raw, one["loc"]) for one in errors]
+    key = max((key for key in keys if key.startswith(keys[0])), key=len)
+    same = [one for one, found in zip(errors, keys, strict=True) if found == key]
+    value = same[0]["input"]
+    options = re.findall("'([^']*)'", " ".join(one["msg"] for one in same))
+    allowed = " or ".join(_allowed(one["type"], one["msg"]) for one in same)
+    return SweepError(shown(value), where=key, allowed=allowed, cure=nearest(value, options)), key
 
 
-def _is_key(raw: object, part: object) -> bool:
-    # pydantic adds the member of a union to the path; keys are what a user can have written.
-    return not (isinstance(part, str) and ("[" in part or part in ("int", "float", "str", "bool")))
+def _allowed(kind: str, message: str) -> str:
+    """What pydantic wants, without its introduction."""
+    if kind in ("dict_type", "model_type"):
+        return "a mapping"
+    plain = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return {"a valid integer": "an int", "a valid string": "text"}.get(plain, plain)
 
 
-def _known_keys(path: list[str]) -> list[str]:
+def _key(raw: Any, location: Sequence[str | int]) -> str:
+    """The dotted key of a place; pydantic adds the members of unions, which are no keys."""
+    dotted = ""
+    for part in location:
+        if isinstance(raw, Mapping) and part in raw:
+            dotted, raw = f"{dotted}.{part}" if dotted else str(part), raw[part]
+        elif isinstance(raw, list) and isinstance(part, int):
+            dotted, raw = f"{dotted}[{part}]", raw[part]
+    return dotted
+
+
+def _known_keys(path: Sequence[str]) -> list[str]:
     model: Any = SweepSpec
     for key in path:
         model = model.model_fields[key].annotation
     return list(model.model_fields)
 
 
-def _located(error: SweepError, source: str, lines: dict[str, int], key: str = "") -> SweepError:
+def _located(error: SweepError, key: str, source: str, places: Mapping[str, str]) -> SweepError:
     """The mistake with its file and, where it is known, the line of its key."""
-    dotted = (key or error.where).split("[")[0]
-    while dotted and dotted not in lines:
-        dotted = dotted.rpartition(".")[0]
-    place = f"{source}, line {lines[dotted]}" if dotted else source
+    while key and key not in places:
+        key = key[: max(0, key.rfind("."), key.rfind("["))]
+    place = places.get(key, source)
     where = f"{place}: {error.where}" if error.where else place
     return SweepError(error.what, where=where, allowed=error.allowed, cure=error.cure)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
-from sweeper.errors import SweepError
+from sweeper.errors import SweepError, shown
+
+DEEPEST = 20
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -20,9 +26,11 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         SweepError: no such file, not YAML, a key given twice, not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, UnicodeDecodeError):
+            reason = "it is not UTF-8 text"
         raise SweepError(f"can't read {path}: {reason}", cure=_others(path)) from error
     return parse_text(text, str(path))
 
@@ -32,11 +40,10 @@ def parse_text(text: str, where: str = "spec") -> tuple[dict[str, Any], dict[str
     loaded = _load(text, where)
     if not isinstance(loaded, CommentedMap):
         raise SweepError("the spec is not a mapping", where=where, allowed="name: ..., task: ...")
+    content: dict[str, Any] = _plain_at(loaded, where)
     lines: dict[str, int] = {}
     _collect_lines(loaded, "", lines)
-    plain = _plain(loaded)
-    assert isinstance(plain, dict)
-    return plain, lines
+    return content, lines
 
 
 def apply_settings(raw: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -45,57 +52,116 @@ def apply_settings(raw: dict[str, Any], settings: Sequence[str]) -> dict[str, An
         key, equals, text = setting.partition("=")
         if not equals or not all(key.split(".")):
             raise SweepError(f"--set {setting!r}", allowed="key=value, e.g. search.sampler=random")
-        value = _plain(_load(text, f"--set {key}"))
+        value = _plain_at(_load(text, f"--set {key}"), f"--set {key}")
         raw = _with(raw, key.split("."), value, key)
     return raw
+
+
+def plain(value: Any, where: str = "", levels: int = DEEPEST) -> Any:
+    """A copy in built-in types (None, bool, int, float, str, list, dict with text as keys).
+
+    Raises:
+        SweepError: anything else, such as a tag, a date or NaN; nesting without end.
+    """
+    tag = getattr(getattr(value, "tag", None), "value", None)
+    if tag is not None:
+        raise SweepError(f"the tag {tag}", where=where, allowed="plain YAML without tags")
+    if levels < 0:
+        raise SweepError("nested too deeply", where=where, allowed=f"{DEEPEST} levels")
+    if isinstance(value, Mapping):
+        return {
+            _key(key, where): plain(inner, f"{where}.{key}" if where else key, levels - 1)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [plain(inner, f"{where}[{i}]", levels - 1) for i, inner in enumerate(value)]
+    return _scalar(value, where)
+
+
+def _key(key: object, where: str) -> str:
+    if not isinstance(key, str):
+        raise SweepError(
+            f"the key {shown(key)} is not text", where=where, cure="Put it in quotes."
+        )
+    return str(_scalar(key, where))
+
+
+def _scalar(value: object, where: str) -> bool | int | float | str | None:
+    if value is None or isinstance(value, bool | ScalarBoolean):
+        return None if value is None else bool(value)
+    if isinstance(value, int):
+        if abs(value) > sys.float_info.max:
+            raise SweepError(f"{shown(value)} is out of range", where=where, allowed="numbers")
+        return int(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise SweepError("nan is not a number", where=where, allowed="numbers")
+        return float(value)
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise SweepError(f"{shown(value)} is not text", where=where, allowed="Unicode text")
+        return str(value)
+    raise SweepError(
+        f"{shown(value)} is a {type(value).__name__}",
+        where=where,
+        allowed="text, numbers, true, false, null, lists and mappings",
+        cure="Put it in quotes if it is text.",
+    )
 
 
 def _with(raw: Mapping[str, Any], keys: list[str], value: Any, dotted: str) -> dict[str, Any]:
     inner = value
     if len(keys) > 1:
-        below = raw.get(keys[0], {})
-        if not isinstance(below, Mapping):
-            raise SweepError(f"--set {dotted}: {keys[0]!r} holds {below!r}, not a mapping")
-        inner = _with(below, keys[1:], value, dotted)
+        below = raw.get(keys[0])
+        if not isinstance(below, Mapping | None):
+            raise SweepError(
+                f"--set {dotted}: {keys[0]!r} holds {shown(below)}", allowed="keys of mappings"
+            )
+        inner = _with(below or {}, keys[1:], value, dotted)
     return {**raw, keys[0]: inner}
 
 
 def _load(text: str, where: str) -> Any:
     try:
-        return YAML(typ="rt", pure=True).load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an anchor used twice, a number of YAML 1.1
+            return YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
         problem = error.problem or error.context or "not YAML"
         raise SweepError(f"not YAML: {problem}", where=f"{where}{line}") from error
-    except (YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        # The loader lets some of Python's own errors through for broken tags and numbers.
-        raise SweepError(f"not YAML: {error}", where=where) from error
+    except Exception as error:
+        # The loader lets many of Python's own errors through for broken tags, numbers and nesting.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SweepError(f"not YAML: {reason}", where=where) from error
 
 
-def _plain(value: Any) -> Any:
-    """Built-in types instead of those of the YAML library; a tag is refused."""
-    tag = getattr(getattr(value, "tag", None), "value", None)
-    if tag is not None and not str(tag).startswith("tag:yaml.org,2002:"):
-        raise SweepError(f"the tag {tag}", where="spec", allowed="plain YAML without tags")
-    if isinstance(value, CommentedMap):
-        return {_plain(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, CommentedSeq):
-        return [_plain(inner) for inner in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
+def _plain_at(loaded: Any, where: str) -> Any:
+    """`plain`, with the name of the file or of the setting in its message."""
+    try:
+        return plain(loaded, levels=2 * DEEPEST)  # sweep.yaml holds a whole spec in a key
+    except SweepError as error:
+        place = f"{where}: {error.where}" if error.where else where
+        raise SweepError(error.what, where=place, allowed=error.allowed, cure=error.cure) from None
 
 
 def _collect_lines(value: Any, prefix: str, lines: dict[str, int]) -> None:
     if isinstance(value, CommentedMap):
         for key, inner in value.items():
-            dotted = f"{prefix}{key}"
-            position = value.lc.data.get(key)
-            if position:
-                lines[dotted] = position[0] + 1
-            _collect_lines(inner, f"{dotted}.", lines)
+            _collect_line(value, key, inner, f"{prefix}.{key}" if prefix else key, lines)
+    elif isinstance(value, CommentedSeq):
+        for index, inner in enumerate(value):
+            _collect_line(value, index, inner, f"{prefix}[{index}]", lines)
+
+
+def _collect_line(
+    parent: CommentedMap | CommentedSeq, key: Any, inner: Any, dotted: str, lines: dict[str, int]
+) -> None:
+    position = (parent.lc.data or {}).get(key)  # none for a key that was merged in
+    if position:
+        lines[dotted] = position[0] + 1
+    _collect_lines(inner, dotted, lines)
 
 
 def _others(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sweeper.errors import SweepError, nearest, one_of
+from sweeper.errors import SweepError, nearest, one_of, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,19 @@ class Real:
     def check(self, value: object, where: str) -> float:
         """The value as a float; raises SweepError outside the interval."""
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SweepError(f"{value!r} is not a number", where=where, allowed=self.interval())
-        number = float(value)
+            raise SweepError(
+                f"{shown(value)} is not a number", where=where, allowed=self.interval()
+            )
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         low_ok = number > self.low if self.low_open else number >= self.low
         high_ok = number < self.high if self.high_open else number <= self.high
         if not (math.isfinite(number) and low_ok and high_ok):
-            raise SweepError(f"{value!r} is out of range", where=where, allowed=self.interval())
+            raise SweepError(
+                f"{shown(value)} is out of range", where=where, allowed=self.interval()
+            )
         return number
 
 
@@ -48,7 +55,7 @@ class Flag:
 
     def check(self, value: object, where: str) -> bool:
         if not isinstance(value, bool):
-            raise SweepError(f"{value!r} is not a flag", where=where, allowed="true, false")
+            raise SweepError(f"{shown(value)} is not a flag", where=where, allowed="true, false")
         return value
 
 
@@ -107,17 +114,17 @@ SCHEDULES: dict[str, dict[str, Real]] = {
 # Keys that may be a number of steps instead of a fraction of the horizon.
 LENGTHS = frozenset({"warmup"})
 # Known words whose feature is not there yet: refused by name rather than ignored.
-LATER = {"clip_norm": None, "no_decay": []}
+LATER: dict[str, list[str] | None] = {"clip_norm": None, "no_decay": []}
 
 
 def optimizer(name: object, where: str = "optimizer") -> Optimizer:
     """The optimizer of that name; raises SweepError with the nearest right one."""
     if not isinstance(name, str) or name not in OPTIMIZERS:
         raise SweepError(
-            f"unknown optimizer {name!r}",
+            f"unknown optimizer {shown(name)}",
             where=where,
             allowed=one_of(OPTIMIZERS),
-            cure=nearest(str(name), OPTIMIZERS),
+            cure=nearest(name, OPTIMIZERS),
         )
     return OPTIMIZERS[name]
 
@@ -126,9 +133,9 @@ def schedule(kind: object, where: str = "schedule") -> dict[str, Real]:
     """The parameters of a schedule; raises SweepError with the nearest right one."""
     if not isinstance(kind, str) or kind not in SCHEDULES:
         raise SweepError(
-            f"unknown schedule {kind!r}",
+            f"unknown schedule {shown(kind)}",
             where=where,
             allowed=one_of(SCHEDULES),
-            cure=nearest(str(kind), SCHEDULES),
+            cure=nearest(kind, SCHEDULES),
         )
     return SCHEDULES[kind]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.errors import SweepError, nearest, one_of
+from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import catalog
 
 
@@ -74,13 +74,16 @@ def parse(raw: object, where: str = "") -> Configuration:
     """
     if not isinstance(raw, Mapping):
         raise SweepError(
-            f"{raw!r} is not a configuration",
+            f"{shown(raw)} is not a configuration",
             where=where,
             allowed="a mapping such as {optimizer: adam, lr: 1e-3}",
         )
-    given = {str(key): value for key, value in raw.items()}
+    given = dict(raw)
     name = given.pop("optimizer", "adam")
     known = catalog.optimizer(name, join(where, "optimizer")).hyperparameters
+    for key in given:
+        if not isinstance(key, str):
+            raise SweepError(f"the key {shown(key)} is not text", where=where)
     schedule = parse_schedule(given.pop("schedule", "constant"), join(where, "schedule"))
     _refuse_later(given, where)
     _unfold_betas(given, str(name), where)
@@ -98,7 +101,7 @@ def parse_schedule(raw: object, where: str) -> Schedule:
     given = {"kind": raw} if isinstance(raw, str) else raw
     if not isinstance(given, Mapping) or "kind" not in given:
         raise SweepError(
-            f"{raw!r} is not a schedule",
+            f"{shown(raw)} is not a schedule",
             where=where,
             allowed="a name, or a mapping such as {kind: cosine, warmup: 0.05}",
         )
@@ -109,10 +112,10 @@ def parse_schedule(raw: object, where: str) -> Schedule:
             continue
         if key not in parameters:
             raise SweepError(
-                f"schedule {given['kind']!r} has no parameter {key!r}",
+                f"schedule {given['kind']!r} has no parameter {shown(key)}",
                 where=where,
                 allowed=one_of(parameters),
-                cure=nearest(str(key), parameters),
+                cure=nearest(key, parameters),
             )
         values[key] = _length_or_real(key, value, parameters[key], join(where, str(key)))
     defaults = {key: kind.default for key, kind in parameters.items()}
@@ -137,7 +140,7 @@ def check_horizon(configuration: Configuration, horizon: int, where: str = "sche
     warmup = configuration.schedule.warmup_steps(horizon)
     if warmup > horizon:
         raise SweepError(
-            f"a warm-up of {warmup} steps is longer than the horizon",
+            f"a warm-up of {shown(warmup)} steps is longer than the horizon",
             where=join(where, "warmup"),
             allowed=f"at most {horizon} steps",
         )
@@ -152,9 +155,9 @@ def _length_or_real(key: str, value: object, kind: catalog.Real, where: str) -> 
     if key in catalog.LENGTHS and isinstance(value, Mapping):
         steps = value.get("steps")
         if set(value) != {"steps"} or isinstance(steps, bool) or not isinstance(steps, int):
-            raise SweepError(f"{dict(value)!r} is not a length", where=where, allowed=kind.doc)
+            raise SweepError(f"{shown(value)} is not a length", where=where, allowed=kind.doc)
         if steps < 0:
-            raise SweepError(f"{steps} steps", where=where, allowed="0 or more steps")
+            raise SweepError(f"{shown(steps)} steps", where=where, allowed="0 or more steps")
         return steps
     return kind.check(value, where)
 
@@ -177,7 +180,9 @@ def _unfold_betas(given: dict[str, Any], name: str, where: str) -> None:
     betas = given.pop("betas")
     if not isinstance(betas, list | tuple) or len(betas) != 2:
         raise SweepError(
-            f"{betas!r} is not a pair", where=join(where, "betas"), allowed="[beta1, beta2]"
+            f"{shown(betas)} is not a pair",
+            where=join(where, "betas"),
+            allowed="[beta1, beta2]",
         )
     for key, value in zip(("beta1", "beta2"), betas, strict=True):
         if key in given:

@@ -11,8 +11,9 @@ import numpy as np
 # Two-sided 90 % quantile of the normal distribution.
 _Z90 = 1.6448536269514722
 _WORST_VIOLATION = 10.0
-# What a run costs that had no finite loss at all: log10 of the largest float64.
-_NO_LOSS = 308.0
+# What a run costs that had no finite loss at all: log10 of the largest float64, or a plain loss
+# as large as a verdict knows.
+_NO_LOSS, _NO_PLAIN_LOSS = 308.0, 1e300
 
 Result = Mapping[str, Any]
 """Verdict of one run, as sweeper.stability.verdict gives it."""
@@ -26,7 +27,7 @@ def run_cost(result: Result, *, is_log: bool = True) -> float:
     tail, first = result["tail_loss"], result["first_loss"]
     if tail is None or not result["finite"]:
         if first is None:
-            return _NO_LOSS
+            return _NO_LOSS if is_log else _NO_PLAIN_LOSS
         tail = first
     if not is_log:
         return float(tail)
@@ -36,8 +37,7 @@ def run_cost(result: Result, *, is_log: bool = True) -> float:
 
 def robust_loss(results: Sequence[Result], cvar: float) -> float:
     """Mean cost of the worst ceil(cvar * n) runs (CVaR over seeds). Minimised."""
-    is_log = not any(result.get("negative") for result in results)
-    costs = np.sort([run_cost(result, is_log=is_log) for result in results])
+    costs = np.sort(_costs(results))
     return float(costs[-max(1, math.ceil(cvar * len(costs) - 1e-9)) :].mean())
 
 
@@ -96,9 +96,14 @@ def trial_result(
 
 def worst_run(results: Sequence[Result]) -> int:
     """Index of the worst run: failed before whole, then by cost."""
-    return max(
-        range(len(results)), key=lambda i: (bool(results[i]["failed"]), run_cost(results[i]))
-    )
+    costs = _costs(results)
+    return max(range(len(results)), key=lambda i: (bool(results[i]["failed"]), costs[i]))
+
+
+def _costs(results: Sequence[Result]) -> list[float]:
+    """Costs that can be compared: logarithmic unless one of the runs had a negative loss."""
+    is_log = not any(result.get("negative") for result in results)
+    return [run_cost(result, is_log=is_log) for result in results]
 
 
 def _worst(results: Sequence[Result], name: str) -> float | None:

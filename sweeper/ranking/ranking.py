@@ -17,4 +17,6 @@ def rank(trials: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return trial["failure_fraction"], trial["robust_loss"], trial["trial"]
 
     ordered = sorted(trials, key=key)
-    return [{"rank": place, **trial} for place, trial in enumerate(ordered, start=1)]
+    return [
+        {"rank": place, **trial} | {"rank": place} for place, trial in enumerate(ordered, start=1)
+    ]

@@ -15,13 +15,17 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Else a late call of Tune would start a second Ray after ours was shut down.
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
 from sweeper.errors import SweepError
 from sweeper.lane import capacity
+from sweeper.lane.pack import Machine
 from sweeper.runtime import lanes, plan
+from sweeper.runtime.signals import sigterm_interrupts
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder
 
@@ -43,9 +47,8 @@ def run_on_ray(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]],
         gpus = _gpus_per_lane(spec)
         count = _lane_count(spec, gpus)
         show({"phase": "starting Ray lanes"})
-        machine_ref = ray.remote(num_cpus=1, num_gpus=gpus)(lanes.lane_machine).remote(spec, gpus)
         actor = _study_actor(folder)
-        machine = ray.get(machine_ref)
+        machine = Machine("cuda" if gpus else "cpu", spec.dtype)
         slots = _slots(folder, spec, count, gpus, machine, show)
         settings = plan.lane_settings(spec, slots["capacity"], machine)
         thread = lanes.start_lanes(folder, settings, _study_name(folder), count=count, gpus=gpus)
@@ -81,7 +84,7 @@ def _slots(
     spec: SweepSpec,
     count: int,
     gpus: float,
-    machine: Any,
+    machine: Machine,
     show: Callable[..., None],
 ) -> dict[str, Any]:
     """The capacity of the lanes: as chosen before, as the spec says, or measured now."""
@@ -89,9 +92,11 @@ def _slots(
     chosen: dict[str, Any] | None = database.meta("slots")
     if chosen is None:
         capacities, why = plan.candidates(spec, count, machine.device)
-        show({"phase": f"measuring how many runs a lane should train at once {capacities}"})
-        task = ray.remote(num_cpus=1, num_gpus=gpus)(lanes.measure_on_lane)
-        measured = ray.get(task.remote(spec, capacities, machine)) if len(capacities) > 1 else []
+        measured = []
+        if len(capacities) > 1:
+            show({"phase": f"measuring how many runs a lane should train at once {capacities}"})
+            task = ray.remote(num_cpus=1, num_gpus=gpus)(lanes.measure_on_lane)
+            measured = ray.get(task.remote(spec, capacities, machine))
         best = capacity.choose(measured) if measured else capacities[0]
         chosen = capacity.explain(best, measured, why)
         database.put_meta(slots=chosen)
@@ -153,8 +158,11 @@ def _lane_count(spec: SweepSpec, gpus: float) -> int:
 
 @contextlib.contextmanager
 def _cluster(log: Path) -> Iterator[None]:
-    """Ray in this process's own cluster; what it and Tune print goes into a file."""
+    """Ray as this process has it, else a cluster of our own; what Ray prints goes into a file."""
     with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        if ray.is_initialized():
+            yield
+            return
         # Without address="local" ray.init would join any cluster that it finds on this machine.
         ray.init(
             address="local",
@@ -164,6 +172,7 @@ def _cluster(log: Path) -> Iterator[None]:
             logging_level="ERROR",
         )
         try:
-            yield
+            with sigterm_interrupts():  # ray.init has put a handler of its own
+                yield
         finally:
             ray.shutdown()

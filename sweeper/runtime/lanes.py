@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,32 +100,31 @@ class StudyOverRay:
 
 
 def lane_main(config: dict[str, Any], *, settings: LaneSettings, folder: str, study: str) -> None:
-    """The body of a Tune trial: one lane, until the stopper ends it."""
+    """The body of a Tune trial: one lane, until the study says that the sweep is over.
+
+    It returns then: an actor that is still in its trainable ends only when Tune's patience does.
+    Lanes that never got a place are ended by the stopper.
+    """
     _die_with_parent()
     torch.set_num_threads(1)
     port = StudyOverRay(study)
     who = Identity(uuid.uuid4().hex[:12], int(config["lane"]), socket.gethostname())
     try:
-        Lane(who, settings, port, Storage(folder)).run()
+        # Whether there is a compiler is known here, not on the driver's machine.
+        machine = machine_for(settings.machine.device, settings.machine.dtype)
+        Lane(who, replace(settings, machine=machine), port, Storage(folder)).run()
     except SweepError as error:
         port.lane_failed(str(error), final=True)
     except Exception:
         tail = traceback.format_exc().splitlines()[-_LOG_LINES:]
         port.lane_failed("\n".join(tail), final=False)
         raise
-    while True:  # a trial that returns ends slowly; the stopper is quick
-        time.sleep(1)
 
 
 def measure_on_lane(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Measurement]:
     """Measure capacities where a lane would run."""
     torch.set_num_threads(1)
-    return plan.measure(spec, capacities, machine)
-
-
-def lane_machine(spec: SweepSpec, gpus: float) -> Machine:
-    """The machine of a lane, seen from inside it."""
-    return machine_for("cuda" if gpus else "cpu", spec.dtype)
+    return plan.measure(spec, capacities, machine_for(machine.device, machine.dtype))
 
 
 class SweepStopper(tune.Stopper):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from sweeper import spec as spec_module
 from sweeper.errors import SweepError
 from sweeper.results.sweep import SweepHandle
 from sweeper.runtime.progress import Progress
+from sweeper.runtime.signals import sigterm_interrupts
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder, find, locked, unwritable
 from sweeper.tasks import registry
@@ -108,7 +109,7 @@ def _is_finished(folder: Folder, spec: SweepSpec) -> bool:
 
 
 def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> SweepHandle:
-    with locked(folder.path, "launch.lock"):
+    with locked(folder.path, "launch.lock"), sigterm_interrupts():
         folder.write_spec(spec)
         _put_ended(folder, None)
         recorder = tracker.start(folder.path, folder.path / "tracker.log")
@@ -120,6 +121,9 @@ def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> S
                 _recommend(folder)
         except KeyboardInterrupt:
             ended = "interrupted"
+            place = f" --storage {folder.path.parent}" if spec.storage != "./sweeps" else ""
+            hint = f"Interrupted. Go on with: sweeper resume {spec.name}{place}"
+            console.print(hint, soft_wrap=True, highlight=False)
             raise
         finally:
             _put_ended(folder, ended)
@@ -168,6 +172,7 @@ def _await_tracker(
             moved, before = time.monotonic(), recorded
         if time.monotonic() - moved > limit:
             recorder.terminate()
+            recorder.wait()
             console.print(
                 f"MLflow has {recorded} of {state.get('told', '?')} trials; "
                 f"`sweeper resume {folder.name}` records the rest. {state.get('error') or ''}"

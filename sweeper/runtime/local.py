@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from sweeper.lane import capacity
 from sweeper.lane.lane import Lane
@@ -29,7 +32,7 @@ def run_local(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]], 
     """
     database = folder.database()
     machine = machine_for(None, spec.dtype)
-    with locked(folder.path, "study.lock"):
+    with locked(folder.path, "study.lock"), _one_thread():
         chosen = database.meta("slots")
         if chosen is None:
             capacities, why = plan.candidates(spec, 1, machine.device)
@@ -49,3 +52,14 @@ def run_local(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]], 
         finally:
             show({**study.status(), "slots": chosen})
             database.close()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread, as every lane has: the same numbers as on Ray."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -49,7 +49,7 @@ class Progress:
                 self._live.update(_panel(self._name, status))
         elif now - self._last_line > _LINE_EVERY_S:
             self._last_line = now
-            self._console.print(_line(self._name, status), highlight=False)
+            self._console.print(_line(self._name, status), highlight=False, soft_wrap=True)
 
     def _show_phase(self, phase: str) -> None:
         if phase == self._phase:
@@ -59,7 +59,7 @@ class Progress:
         if self._console.is_terminal:
             self._live.update(text)
         else:
-            self._console.print(text)
+            self._console.print(text, soft_wrap=True)
 
 
 def _panel(name: str, status: dict[str, Any]) -> Group:

@@ -1,7 +1,7 @@
 """Rolling minima, means and streaks in O(n), by prefixes and suffixes of blocks.
 
-van Herk 1992, Gil & Werman 1993. Means add and never subtract, so a spike leaves no rounding behind
-once it has left the window (a difference of cumulative sums would).
+van Herk 1992, Gil & Werman 1993. Means add and never subtract, so a spike leaves no rounding
+behind once it has left the window (a difference of cumulative sums would).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def rolling_min(values: np.ndarray, width: int) -> np.ndarray:
-    """Minimum of every `width` values in a row, `[n - width + 1]`."""
+    """Minimum of every `width` values in a row, `[n - width + 1]`; n >= width."""
     prefix, suffix = _blocks(values, width, np.minimum, np.inf)
     count = values.size - width + 1
     result: np.ndarray = np.minimum(suffix[:count], prefix[width - 1 : width - 1 + count])

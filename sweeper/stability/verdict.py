@@ -1,10 +1,24 @@
 """The verdict on one run, chunk by chunk from its full-resolution training loss.
 
-Words, with `L[0..T)` the loss: `s` is L itself on the full batch, else a trailing mean over one
-epoch (at least 50, at most T/20 steps); `best` the running minimum of max(s, floor). After the
-grace (5 % of T or the warm-up, whichever is longer) a run fails if s climbs `climb` decades above
-best, gives back more than `give_back` of s[0] - best for `hold` steps in a row, or turns
-non-finite (at any step). Memory is O(window + 2 % of T).
+Words, with `L[0..T)` the loss, magnitudes above 1e300 counting as 1e300:
+
+- `s` is L itself on the full batch, else a trailing mean over one epoch (at least 50, at most T/20
+  steps; over the steps there are at the start). It is lifted to `floor`, a share of |L[0]|.
+- `best` is the running minimum of s from step 0 on.
+- From the first negative loss on s is not lifted any more and has no decades to climb.
+
+A run fails where it first is non-finite, at any step; and after the grace (steps < 5 % of T or
+the warm-up, whichever is longer) where s
+
+- climbs: log10 s - log10 best >= `climb`;
+- gives back: (s - best) / (L[0] - best) > `give_back` for `hold` = max(50, T/200) steps in a row.
+  The progress below the line is at least the floor and what the rounding of a mean comes to;
+- is hopeless, and not waited for: s, not lifted, > 10 L[0] for 5 % of T in a row, where L[0] > 0.
+
+`onset` is the first step of the failing excursion, the earliest of all; streaks start after the
+grace too. `draw_up` is the most decades climbed, `give_back` the largest ratio held for `hold`
+steps (at most 1e9), both after the grace. `tail_loss` is the mean of the largest 10 % of L in the
+tail; a run that ended early or hopeless has none. Memory is O(window + 2 % of T).
 """
 
 from __future__ import annotations
@@ -22,6 +36,9 @@ _HOPELESS_FACTOR, _HOPELESS_SHARE = 10.0, 0.05
 _GRACE_SHARE = 0.05
 _WORST_SHARE = 0.1
 _TINY = float(np.finfo(np.float64).tiny)
+_HUGE = 1e300
+# Progress below this share of L[0] can't be told from the rounding of a trailing mean.
+_MEAN_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,7 @@ class Verdict:
         self.draw_up = self.give_back = 0.0
         self.onset: int | None = None
         self.streak = 0  # steps in a row above the give-back limit
-        self.hopeless_streak = 0
+        self.hopeless_streak = 0  # stays once it is long enough
         self.recent = np.empty(0)  # losses of the trailing window
         self.ratios = np.empty(0)  # give-back ratios of the last hold - 1 steps
         self.worst = np.empty(0)  # the largest losses of the tail
@@ -84,41 +101,50 @@ class Verdict:
     @property
     def hopeless(self) -> bool:
         """Whether s stayed above 10 L[0] for 5 % of the horizon after the grace."""
-        return self.hopeless_streak >= max(1, round(_HOPELESS_SHARE * self.facts.horizon))
+        return self.hopeless_streak >= self._hopeless_hold
 
     @property
     def failed(self) -> bool:
         return self.onset is not None
 
     def update(self, losses: np.ndarray) -> None:
-        """Take the next losses, `[n]`; stops at the first non-finite one."""
+        """Take the next losses, `[n]`; nothing counts from the first non-finite one on."""
+        if not self.finite:
+            return
         losses = np.asarray(losses, dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(losses))
-        whole = losses if not bad.size else losses[: bad[0]]
-        if whole.size:
-            with np.errstate(over="ignore"):
-                self._take(whole)
-        if bad.size and self.finite:
+        whole = np.clip(losses[: bad[0]] if bad.size else losses, -_HUGE, _HUGE)
+        negative = np.flatnonzero(whole < 0)
+        cut = int(negative[0]) if negative.size and not self.has_negative else 0
+        for piece in (whole[:cut], whole[cut:]):
+            if piece.size:
+                with np.errstate(over="ignore"):
+                    self._take(piece)
+        if bad.size:
             self.finite = False
             self._fail(self.steps)
 
+    @property
+    def _hopeless_hold(self) -> int:
+        return max(1, round(_HOPELESS_SHARE * self.facts.horizon))
+
     def _take(self, losses: np.ndarray) -> None:
+        """Take finite losses, all before the first negative one or all from it on."""
         if self.steps == 0:
             self.first = float(losses[0])
             self.best_loss = self.first
         self.best_loss = min(self.best_loss, float(losses.min()))
         self.final_loss = float(losses[-1])
         smooth = self._smooth(losses)
-        self.has_negative = self.has_negative or bool((losses < 0).any())
-        floor = self.facts.floor * abs(self.first)
-        lifted = smooth if self.has_negative else np.maximum(smooth, floor)
+        self.has_negative = self.has_negative or bool(losses[0] < 0)
+        lifted = smooth if self.has_negative else np.maximum(smooth, self._floor)
         best = np.minimum.accumulate(np.concatenate([[self.best], lifted]))[1:]
         self.best = float(best[-1])
         after = max(0, self.facts.grace - self.steps)
         if after < losses.size:
             self._climb(lifted[after:], best[after:], self.steps + after)
             self._give_back(lifted[after:], best[after:], self.steps + after)
-            self._watch_hopeless(smooth[after:])
+            self._watch_hopeless(smooth[after:], self.steps + after)
         self._tail(losses)
         self.steps += losses.size
 
@@ -143,31 +169,38 @@ class Verdict:
 
     def _give_back(self, smooth: np.ndarray, best: np.ndarray, start: int) -> None:
         hold = self.facts.hold
-        progress = np.maximum(self.first - best, max(self.facts.floor * abs(self.first), _TINY))
+        least = max(self._floor, _TINY)
+        if self.facts.window > 1:
+            least = max(least, _MEAN_ROUNDING * abs(self.first))
+        progress = np.maximum(self.first - best, least)
         ratios = np.minimum((smooth - best) / progress, 1e9)  # finite, so that it can be stored
         # The largest ratio that was held for `hold` steps is the maximum of a rolling minimum.
         known = np.concatenate([self.ratios, ratios])
         if known.size >= hold:
             self.give_back = max(self.give_back, float(rolling_min(known, hold).max()))
         self.ratios = known[-(hold - 1) :]
-        self._find_sustained(ratios > self.limits.give_back, start)
-
-    def _find_sustained(self, over: np.ndarray, start: int) -> None:
-        streaks = streak_lengths(over, self.streak)
+        streaks = streak_lengths(ratios > self.limits.give_back, self.streak)
         self.streak = int(streaks[-1])
-        held = np.flatnonzero(streaks >= self.facts.hold)
-        if held.size:
-            first = int(held[0])
-            self._fail(start + first - int(streaks[first]) + 1)
+        self._fail_if_held(streaks, hold, start)
 
-    def _watch_hopeless(self, smooth: np.ndarray) -> None:
+    def _watch_hopeless(self, smooth: np.ndarray, start: int) -> None:
         if self.hopeless or self.first <= 0:
             return
         streaks = streak_lengths(smooth > _HOPELESS_FACTOR * self.first, self.hopeless_streak)
-        self.hopeless_streak = int(max(streaks[-1], streaks.max() if self._long(streaks) else 0))
+        held = self._fail_if_held(streaks, self._hopeless_hold, start)
+        self.hopeless_streak = int(streaks.max() if held else streaks[-1])
 
-    def _long(self, streaks: np.ndarray) -> bool:
-        return int(streaks.max()) >= max(1, round(_HOPELESS_SHARE * self.facts.horizon))
+    def _fail_if_held(self, streaks: np.ndarray, hold: int, start: int) -> bool:
+        """Fail at the first step of the first streak that gets `hold` steps long."""
+        held = np.flatnonzero(streaks >= hold)
+        if held.size:
+            first = int(held[0])
+            self._fail(start + first - int(streaks[first]) + 1)
+        return bool(held.size)
+
+    @property
+    def _floor(self) -> float:
+        return self.facts.floor * abs(self.first)
 
     def _tail(self, losses: np.ndarray) -> None:
         start = self.facts.tail_start(self.limits)
@@ -181,18 +214,18 @@ class Verdict:
 
     def result(self) -> dict[str, Any]:
         """The verdict in plain values; None where a number doesn't exist."""
-        ended = self.steps >= self.facts.horizon
+        has_tail = self.steps >= self.facts.horizon and self.finite and not self.hopeless
         return {
             "steps": self.steps,
             "finite": self.finite,
             "hopeless": self.hopeless,
             "negative": self.has_negative,
-            "failed": self.failed or self.hopeless,
+            "failed": self.failed,
             "first_loss": _plain(self.first),
             "best_loss": _plain(self.best_loss),
             "final_loss": _plain(self.final_loss) if self.finite else None,
-            "tail_loss": float(self.worst.mean()) if ended and self.worst.size else None,
-            "floor": self.facts.floor * abs(self.first) if self.steps else 0.0,
+            "tail_loss": float(self.worst.mean()) if has_tail else None,
+            "floor": self._floor if self.steps else 0.0,
             "draw_up": self.draw_up,
             "give_back": self.give_back,
             "onset_step": self.onset,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import platform
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,6 @@ def _commit() -> str | None:
 
 
 def _yaml(content: Mapping[str, Any]) -> bytes:
-    from io import BytesIO
-
     stream = BytesIO()
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
@@ -163,12 +162,15 @@ def _yaml(content: Mapping[str, Any]) -> bytes:
 
 
 def unwritable(root: Path) -> SweepError | None:
-    """Why sweeps can't be kept in a folder; None when they can."""
+    """Why sweeps can't be kept in a folder; None when they can. Leaves nothing behind."""
     existing = next(p for p in (root, *root.parents) if p.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    try:
+        # Asking for permissions isn't enough: root may, and some file systems refuse all the same.
+        with tempfile.TemporaryDirectory(dir=existing):
+            return None
+    except OSError as error:
         return SweepError(
-            f"can't write to {root}: {existing} is not a folder that you may write to",
+            f"can't write to {root}: {existing}: {error.strerror or error}",
             where="storage",
             cure="Choose another folder with --storage.",
         )
-    return None

@@ -1,1 +1,1 @@
-"""The projection of a sweep into MLflow: a process of its own, replayable. MLflow lives here only."""
+"""The projection of a sweep into MLflow, replayable, in a process of its own."""

@@ -26,9 +26,9 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 
 | column | meaning |
 | --- | --- |
-| `rank` | place in the ranking once the sweep has finished: trials that hold first, then by `robust_loss` |
+| `rank` | place once the sweep has finished: first those that hold, by `robust_loss` |
 | `robust_loss` | mean log10 of the tail loss of the worst seeds; what the search minimises |
-| `failure_fraction` | share of the seeds that failed, with its 90 % interval `failure_low`, `failure_high` |
+| `failure_fraction` | share of the seeds that failed; 90 % between `failure_low`, `failure_high` |
 | `violation` | how far the worst seed is beyond the limits; at most 0 holds |
 | `draw_up` | decades that the loss climbed above its best, worst seed |
 | `give_back` | share of the progress given back for long, worst seed |
@@ -45,7 +45,7 @@ Filters to paste above the table:
 """
 
 # The loss is shown with all its points; every further one costs the tracker 0.07 ms.
-_SERIES = {"loss": None, "grad_norm": 16, "update_rms": 16, "lr": 16}
+_SERIES = {"loss": None, "grad_norm": 10, "update_rms": 10, "lr": 10}
 _OWN = {*_SERIES, "rank", "run_steps"}
 _LONGEST = 500
 

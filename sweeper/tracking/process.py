@@ -145,8 +145,7 @@ class Tracker:
             if ended is None:
                 projection.reopen()
             left = projection.record(_BATCH, lag_s=self._lag())
-            self._recorded, self._told = projection.recorded, projection.told
-            self._delay = 1.0
+            self._take(projection)
             self.report()
             if not left and ended is not None:
                 projection.finish(ended)
@@ -154,6 +153,13 @@ class Tracker:
                 return
             if not left:
                 time.sleep(_POLL_S)
+
+    def _take(self, projection: Projection) -> None:
+        """Take over its counts; a new projection counts again, but the driver's only grow."""
+        if projection.recorded > self._recorded:
+            self._delay = 1.0
+        self._recorded = max(self._recorded, projection.recorded)
+        self._told = max(self._told, projection.told)
 
     def _wait_after(self, error: Exception, database: Database) -> None:
         lines = str(error).strip().splitlines() or [""]

@@ -6,12 +6,9 @@ MLflow is imported when a Store is made, never when this module is.
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -22,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from sweeper.errors import SweepError
-from sweeper.study.folder import locked
+from sweeper.tracking import opening
 
 _ANSWER_S = 3.0
 _PAGE = 1000
@@ -37,6 +34,8 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
+# Without the processes that MLflow keeps for language models.
+SERVER_ENVIRONMENT = {**_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 class Point(NamedTuple):
@@ -99,11 +98,13 @@ def serve_ui(storage: Path, *, host: str, port: int) -> int:
     command = ["server", "--backend-store-uri", resolve_uri("sqlite", storage)]
     command += ["--default-artifact-root", artifacts, "--artifacts-destination", artifacts]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    with subprocess.Popen(_mlflow(*command), env=os.environ | _ENVIRONMENT) as server:
+    command = opening.command_line(*command)
+    with subprocess.Popen(command, env=os.environ | SERVER_ENVIRONMENT) as server:  # noqa: S603
         try:
             return server.wait()
-        except KeyboardInterrupt:  # the server got it too
-            return server.wait()
+        except KeyboardInterrupt:  # the server got it too; that is how one leaves
+            server.wait()
+            return 0
 
 
 class Store:
@@ -120,9 +121,9 @@ class Store:
         if uri.startswith("sqlite:///"):
             path = Path(uri.removeprefix("sqlite:///")).absolute()
             self._artifacts = str(path.parent / "mlartifacts")
-            self._client = _open_sqlite(uri, path)
+            self._client = opening.sqlite(uri, path)
         else:
-            self._client = _client(uri)
+            self._client = opening.client(uri)
 
     def experiment(self, name: str, note: str) -> str:
         """Id of the experiment of that name, made with a description where it is missing."""
@@ -202,48 +203,6 @@ class Store:
     def delete(self, run: Found) -> None:
         """Move a run to MLflow's trash."""
         self._client.delete_run(run.id)
-
-
-def _client(uri: str) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(uri)
-
-
-def _open_sqlite(uri: str, path: Path) -> Any:
-    """A client of a database that is there, of this MLflow's schema, with a write-ahead log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two sweeps that start at once would both make the tables.
-    with locked(path.parent, f".{path.name}.lock", wait_s=120.0):
-        with closing(sqlite3.connect(path, timeout=30)) as connection:
-            # Stays in the file; a quarter less CPU per transaction, and readers don't block.
-            connection.execute("PRAGMA journal_mode=WAL")
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return _client(uri)
-        except MlflowException as error:
-            if "out-of-date database schema" not in str(error):
-                raise
-        _upgrade(uri, path)
-        return _client(uri)
-
-
-def _upgrade(uri: str, path: Path) -> None:
-    copy = path.with_name(f"{path.name}.before-upgrade")
-    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
-        old.backup(new)
-    done = subprocess.run(_mlflow("db", "upgrade", uri), stdout=sys.stderr, check=False)
-    if done.returncode:
-        raise SweepError(
-            f"this version of MLflow can't use {path}",
-            where="tracking.uri",
-            cure="Use the version that made it, or another database.",
-        )
-
-
-def _mlflow(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "mlflow", *arguments]
 
 
 def _found(run: Any) -> Found:

@@ -63,7 +63,7 @@ class SimulatedLane:
         self.held: dict[int, Run] = {}
 
     def sync(self, study: Study, room: int = 0, **report: Any) -> Answer:
-        held = report.pop("held", {run: 0 for run in self.held})
+        held = report.pop("held", dict.fromkeys(self.held, 0))
         answer = study.sync(Report(who=self.who, held=held, room=room, **report))
         for run in answer.drop:
             self.held.pop(run, None)

@@ -1,0 +1,95 @@
+"""Sweeps on real Ray Tune lanes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+from test_local import await_told
+
+from sweeps import COMMAND, assert_whole, database, mlflow_children, run, write_spec
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_two_lanes_train_everything_once_and_search_as_one_process(
+    tmp_path: Path, sampler: str
+) -> None:
+    configs = []
+    for name, flags in (("ray", []), ("local", ["--local"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        spec = write_spec(
+            folder,
+            search={"sampler": sampler},
+            budget={"trials": 64},
+            lanes={"slots": 8, "count": 2},
+        )
+        done = run("launch", spec, *flags)
+        assert done.returncode == 0, done.stderr
+        assert_whole(folder, trials=64)
+        configs.append([trial.config for trial in database(folder).trials()])
+    assert len(mlflow_children(tmp_path / "ray")) == 64
+    assert configs[0] == configs[1]
+    log = (tmp_path / "ray" / "small" / "ray.log").read_text()
+    assert "Traceback" not in log
+
+
+@pytest.mark.timeout(300)
+def test_sigkill_of_the_whole_tree_and_resume(tmp_path: Path) -> None:
+    spec = write_spec(
+        tmp_path, horizon=4000, budget={"trials": 32}, lanes={"slots": 8, "count": 2}
+    )
+    process = subprocess.Popen([*COMMAND, "launch", str(spec)], stderr=subprocess.DEVNULL)
+    try:
+        await_told(process, tmp_path, 12)
+    finally:
+        kill_tree(process)
+    assert 12 <= len(database(tmp_path).trials(told_after=0)) < 32
+    resumed = run("resume", "small", "--storage", tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert_whole(tmp_path, trials=32, horizon=4000)
+    assert len(mlflow_children(tmp_path)) == 32
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a driver with Ray, its lanes, the study and the tracker."""
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    assert len(tree) > 5
+    for one in tree:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+@pytest.mark.timeout(120)
+def test_an_error_at_every_lane_start_ends_the_sweep_with_its_message(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, task="lane_breaks:build", lanes={"slots": 4, "count": 1})
+    (tmp_path / "lane_breaks.py").write_text(BREAKS_IN_A_LANE)
+    done = subprocess.run(
+        [*COMMAND, "launch", str(spec)],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert "the disk of this node is missing" in done.stderr
+
+
+BREAKS_IN_A_LANE = """
+import os
+from sweeper.tasks.perceptron import build as perceptron
+
+def build():
+    # Ray sets this in its workers only.
+    if "RAY_RAYLET_PID" in os.environ or "RAY_JOB_ID" in os.environ:
+        raise RuntimeError("the disk of this node is missing")
+    return perceptron()
+"""

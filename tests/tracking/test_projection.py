@@ -1,0 +1,213 @@
+"""The projection: what MLflow has afterwards, however often it is replayed."""
+
+import math
+import sqlite3
+from pathlib import Path
+
+import pytest
+import tracked_sweep as ts
+from mlflow import MlflowClient
+
+from sweeper.ranking.objective import worst_run
+from sweeper.ranking.ranking import rank
+from sweeper.tracking import content
+from sweeper.tracking.store import Store, resolve_uri
+
+# MLflow's tables use what SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished sweep; it is only copied."""
+    return ts.finished(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def recorded(finished, tmp_path_factory):
+    """A copy that was projected once; only read."""
+    folder = ts.copy(finished, tmp_path_factory.mktemp("recorded") / "sweeps")
+    ts.project(folder, Store(uri_of(folder)))
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A fresh copy that was not projected yet."""
+    return ts.copy(finished, tmp_path / "sweeps")
+
+
+def uri_of(folder):
+    return resolve_uri("sqlite", folder.path.parent)
+
+
+def told(folder):
+    database = folder.database()
+    trials, runs = database.trials(), database.runs()
+    database.close()
+    return trials, runs
+
+
+def test_every_trial_has_one_run_below_that_of_the_sweep(recorded):
+    found = ts.everything(uri_of(recorded))
+    by_trial, parent = ts.children(found), ts.parent(found)
+    assert sorted(by_trial) == list(range(ts.TRIALS))
+    assert len(found) == ts.TRIALS + 1
+    parent_id = next(id for id, run in found.items() if run is parent)
+    for run in by_trial.values():
+        assert run["status"] == "FINISHED"
+        assert run["tags"]["mlflow.parentRunId"] == parent_id
+
+
+def test_a_run_has_settings_results_and_the_worst_curve(recorded):
+    by_trial = ts.children(ts.everything(uri_of(recorded)))
+    trials, runs = told(recorded)
+    for trial in trials:
+        run, config, result = by_trial[trial.number], trial.config, trial.result
+        assert float(run["params"]["lr"]) == config["lr"] == run["metrics"]["hp.lr"]
+        assert float(run["params"]["beta2"]) == config["betas"][1]
+        assert run["params"]["amsgrad"] == str(config["amsgrad"]).lower()
+        assert run["params"]["schedule.kind"] == config["schedule"]["kind"]
+        for name, value in result.items():
+            finite = value is not None and math.isfinite(value)
+            assert run["metrics"].get(name) == (value if finite else None)
+        rows = [row for row in runs if row.run.trial == trial.number]
+        worst = rows[worst_run([row.result for row in rows])]
+        assert run["tags"]["sweeper.loss_seed"] == str(worst.run.seed)
+        shown = [(step, value) for step, value, _ in run["history"]["loss"]]
+        assert shown == [(row[0], row[1]) for row in worst.result["curve"]]
+        assert len(run["history"]["update_rms"]) <= 10
+        assert run["history"]["lr"][-1][0] == shown[-1][0]
+        assert run["metrics"]["run_steps"] == sum(row.result["steps"] for row in rows)
+        assert (run["tags"]["sweeper.stable"] == "true") == (result["failure_fraction"] == 0)
+        assert ("sweeper.baseline" in run["tags"]) == (trial.number == 0)
+    assert any(run["tags"]["sweeper.stable"] == "false" for run in by_trial.values())
+    assert by_trial[0]["name"] == "#0 adam lr=1e-3 eps=1e-8 constant"
+
+
+def test_the_run_of_the_sweep_has_spec_progress_and_best(recorded):
+    found = ts.everything(uri_of(recorded))
+    parent, by_trial = ts.parent(found), ts.children(found)
+    assert (parent["name"], parent["status"]) == (ts.NAME, "FINISHED")
+    assert parent["params"]["horizon"] == "200"
+    assert parent["tags"]["sweeper.budget.trials"] == str(ts.TRIALS)
+    assert parent["metrics"]["told"] == ts.TRIALS == parent["metrics"]["trials"]
+    assert parent["metrics"]["tracker_lag_s"] == 0
+    steps = sum(run["metrics"]["run_steps"] for run in by_trial.values())
+    assert parent["metrics"]["run_steps"] == steps
+    assert found[parent["tags"]["sweeper.best"]]["metrics"]["rank"] == 1
+
+
+def test_the_order_in_mlflow_is_the_ranking(recorded):
+    client = MlflowClient(uri_of(recorded))
+    experiment = client.get_experiment_by_name(ts.NAME)
+    ranking = rank({"trial": t.number, **t.result} for t in told(recorded)[0])
+    order = ["metrics.failure_fraction ASC", "metrics.robust_loss ASC"]
+    by_loss = client.search_runs([experiment.experiment_id], "metrics.rank > 0", order_by=order)
+    by_rank = client.search_runs(
+        [experiment.experiment_id], "metrics.rank > 0", order_by=["metrics.rank ASC"]
+    )
+    # Trials of equal loss (here those that failed) have their order from `rank` alone.
+    assert [losses(run.data.metrics) for run in by_loss] == [losses(row) for row in ranking]
+    assert [int(r.data.tags["sweeper.trial"]) for r in by_rank] == [r["trial"] for r in ranking]
+    assert [r.data.metrics["rank"] for r in by_rank] == [r["rank"] for r in ranking]
+
+
+def losses(values):
+    return values["failure_fraction"], values["robust_loss"]
+
+
+def test_the_filters_of_the_description_work(recorded):
+    client = MlflowClient(uri_of(recorded))
+    experiment = client.get_experiment_by_name(ts.NAME)
+    note = experiment.tags["mlflow.note.content"]
+    filters = [line.strip("- `") for line in note.splitlines() if line.startswith("- `")]
+    assert "metrics.failure_fraction = 0 and metrics.draw_up < 3" in filters
+    counts = [len(client.search_runs([experiment.experiment_id], text)) for text in filters]
+    good = [t for t in told(recorded)[0] if t.result["failure_fraction"] == 0]
+    assert counts == [sum(t.result["draw_up"] < 3 for t in good), ts.TRIALS, 1]
+    assert Path(experiment.artifact_location) == recorded.path.parent / "mlartifacts"
+
+
+def test_a_replay_changes_nothing(folder):
+    ts.project(folder, Store(uri_of(folder)))
+    before = ts.everything(uri_of(folder))
+    ts.project(folder, Store(uri_of(folder)))
+    assert ts.everything(uri_of(folder)) == before
+
+
+class Broken(Store):
+    """Raises at the n-th call of a method; before or after it was done."""
+
+    def __init__(self, uri, method, countdown, *, after=False):
+        super().__init__(uri)
+        real = getattr(self, method)
+
+        def breaking(*args, **kwargs):
+            nonlocal countdown
+            countdown -= 1
+            if countdown == 0 and not after:
+                raise ConnectionError("cut off")
+            done = real(*args, **kwargs)
+            if countdown == 0:
+                raise ConnectionError("cut off")
+            return done
+
+        setattr(self, method, breaking)
+
+
+@pytest.mark.parametrize(
+    ("method", "countdown", "after"),
+    [("log", 3, False), ("end", 2, False), ("create", 4, True), ("log_one", 3, False)],
+)
+def test_a_crash_anywhere_is_mended_by_a_replay(folder, recorded, method, countdown, after):
+    with pytest.raises(ConnectionError):
+        ts.project(folder, Broken(uri_of(folder), method, countdown, after=after))
+    ts.project(folder, Store(uri_of(folder)))
+    mended = ts.children(ts.everything(uri_of(folder)))
+    whole = ts.children(ts.everything(uri_of(recorded)))
+    assert sorted(mended) == sorted(whole)
+    for number, run in mended.items():
+        assert run["status"] == "FINISHED"
+        assert (run["params"], run["metrics"]) == (
+            whole[number]["params"],
+            whole[number]["metrics"],
+        )
+        lengths = {name: len(points) for name, points in run["history"].items()}
+        assert lengths == {n: len(points) for n, points in whole[number]["history"].items()}
+
+
+def test_a_late_arrival_leaves_one_run_per_trial(folder):
+    store = Store(uri_of(folder))
+    create = store.create
+    store.create = lambda *args: create(*args) and create(*args)  # the first came through late
+    ts.project(folder, store)
+    found = ts.everything(uri_of(folder))
+    assert sorted(ts.children(found)) == list(range(ts.TRIALS))
+    assert ts.parent(found)["status"] == "FINISHED"
+
+
+def test_a_resumed_sweep_gets_new_ranks(folder):
+    ts.project(folder, Store(uri_of(folder)))
+    ts.make(folder.path.parent, trials=ts.TRIALS + 2)
+    ts.project(folder, Store(uri_of(folder)))
+    found = ts.everything(uri_of(folder))
+    by_trial = ts.children(found)
+    ranking = rank({"trial": t.number, **t.result} for t in told(folder)[0])
+    assert len(ranking) == ts.TRIALS + 2
+    for row in ranking:
+        assert by_trial[row["trial"]]["metrics"]["rank"] == row["rank"]
+    assert ts.parent(found)["metrics"]["trials"] == ts.TRIALS + 2
+    assert ts.parent(found)["tags"]["sweeper.budget.trials"] == str(ts.TRIALS + 2)
+
+
+def test_the_database_is_read_while_it_is_written(recorded):
+    with sqlite3.connect(recorded.path.parent / "mlflow.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_task_may_name_its_metrics_as_it_likes():
+    points = list(content.numbers({"acc (%)": 1.0, "loss": 2.0, "../x//y": 3, "no": None}))
+    assert [point.name for point in points] == ["acc ___", "task.loss", "x/y"]
+    assert not list(content.numbers({"a": math.inf, "b": math.nan, "c": True, "d": "1"}))
