@@ -258,7 +258,7 @@ def load(path: Path, settings: Sequence[str] = (), **overrides: Any) -> SweepSpe
     """Read and check a spec file; `settings` are `key=value` texts that take precedence."""
     raw, lines = spec_file.read(path)
     raw = spec_file.apply_settings(raw, settings)
-    places = {key: f"{path}, line {line}" for key, line in lines.items()}
+    places = spec_file.places_of(lines, str(path))
     for key in [setting.partition("=")[0] for setting in settings]:
         inside = (f"{key}.", f"{key}[")
         places = {k: place for k, place in places.items() if not k.startswith(inside)}
@@ -288,9 +288,9 @@ def check(
         _check_settings(spec)
     except ValidationError as error:
         mistake, key = _explain(error, plain)
-        raise _located(mistake, key, source, places) from error
+        raise spec_file.located(mistake, key, source, places) from error
     except SweepError as error:
-        raise _located(error, error.where, source, places) from error
+        raise spec_file.located(error, error.where, source, places) from error
     return spec
 
 
@@ -334,7 +334,8 @@ def _allowed(kind: str, message: str) -> str:
     if kind in ("dict_type", "model_type"):
         return "a mapping"
     plain = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return {"a valid integer": "an int", "a valid string": "text"}.get(plain, plain)
+    words = {"a valid integer": "an int", "a valid string": "text"}
+    return words.get(plain, plain.replace("a valid ", "a "))
 
 
 def _key(raw: Any, location: Sequence[str | int]) -> str:
@@ -353,12 +354,3 @@ def _known_keys(path: Sequence[str]) -> list[str]:
     for key in path:
         model = model.model_fields[key].annotation
     return list(model.model_fields)
-
-
-def _located(error: SweepError, key: str, source: str, places: Mapping[str, str]) -> SweepError:
-    """The mistake with its file and, where it is known, the line of its key."""
-    while key and key not in places:
-        key = key[: max(0, key.rfind("."), key.rfind("["))]
-    place = places.get(key, source)
-    where = f"{place}: {error.where}" if error.where else place
-    return SweepError(error.what, where=where, allowed=error.allowed, cure=error.cure)

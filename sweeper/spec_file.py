@@ -16,7 +16,8 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from sweeper.errors import SweepError, shown
 
-DEEPEST = 20
+_DEEPEST = 20
+_READ_LEVELS = 2 * _DEEPEST  # sweep.yaml holds a whole spec in a key
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -40,10 +41,27 @@ def parse_text(text: str, where: str = "spec") -> tuple[dict[str, Any], dict[str
     loaded = _load(text, where)
     if not isinstance(loaded, CommentedMap):
         raise SweepError("the spec is not a mapping", where=where, allowed="name: ..., task: ...")
-    content: dict[str, Any] = _plain_at(loaded, where)
     lines: dict[str, int] = {}
-    _collect_lines(loaded, "", lines)
+    _lines_of(loaded, "", lines)
+    try:
+        content: dict[str, Any] = plain(loaded, levels=_READ_LEVELS)
+    except SweepError as error:
+        raise located(error, error.where, where, places_of(lines, where)) from error
     return content, lines
+
+
+def places_of(lines: Mapping[str, int], source: str) -> dict[str, str]:
+    """Where each dotted key stands, in words."""
+    return {key: f"{source}, line {line}" for key, line in lines.items()}
+
+
+def located(error: SweepError, key: str, source: str, places: Mapping[str, str]) -> SweepError:
+    """The mistake with its place: that of `key`, of a key around it, or else the source."""
+    while key and key not in places:
+        key = key[: max(0, key.rfind("."), key.rfind("["))]
+    place = places.get(key, source)
+    where = f"{place}: {error.where}" if error.where else place
+    return SweepError(error.what, where=where, allowed=error.allowed, cure=error.cure)
 
 
 def apply_settings(raw: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -52,12 +70,12 @@ def apply_settings(raw: dict[str, Any], settings: Sequence[str]) -> dict[str, An
         key, equals, text = setting.partition("=")
         if not equals or not all(key.split(".")):
             raise SweepError(f"--set {setting!r}", allowed="key=value, e.g. search.sampler=random")
-        value = _plain_at(_load(text, f"--set {key}"), f"--set {key}")
+        value = plain(_load(text, f"--set {key}"), f"--set {key}")
         raw = _with(raw, key.split("."), value, key)
     return raw
 
 
-def plain(value: Any, where: str = "", levels: int = DEEPEST) -> Any:
+def plain(value: Any, where: str = "", levels: int = _DEEPEST) -> Any:
     """A copy in built-in types (None, bool, int, float, str, list, dict with text as keys).
 
     Raises:
@@ -67,7 +85,7 @@ def plain(value: Any, where: str = "", levels: int = DEEPEST) -> Any:
     if tag is not None:
         raise SweepError(f"the tag {tag}", where=where, allowed="plain YAML without tags")
     if levels < 0:
-        raise SweepError("nested too deeply", where=where, allowed=f"{DEEPEST} levels")
+        raise SweepError("nested too deeply", where=where, allowed=f"{_DEEPEST} levels")
     if isinstance(value, Mapping):
         return {
             _key(key, where): plain(inner, f"{where}.{key}" if where else key, levels - 1)
@@ -137,31 +155,21 @@ def _load(text: str, where: str) -> Any:
         raise SweepError(f"not YAML: {reason}", where=where) from error
 
 
-def _plain_at(loaded: Any, where: str) -> Any:
-    """`plain`, with the name of the file or of the setting in its message."""
-    try:
-        return plain(loaded, levels=2 * DEEPEST)  # sweep.yaml holds a whole spec in a key
-    except SweepError as error:
-        place = f"{where}: {error.where}" if error.where else where
-        raise SweepError(error.what, where=place, allowed=error.allowed, cure=error.cure) from None
-
-
-def _collect_lines(value: Any, prefix: str, lines: dict[str, int]) -> None:
+def _lines_of(value: Any, prefix: str, lines: dict[str, int], levels: int = _READ_LEVELS) -> None:
+    """Note the line of every dotted key below `prefix`."""
+    if levels < 0:
+        return
+    dotted_keys: dict[Any, str] = {}
     if isinstance(value, CommentedMap):
-        for key, inner in value.items():
-            _collect_line(value, key, inner, f"{prefix}.{key}" if prefix else key, lines)
+        keys = [key for key in value if isinstance(key, str)]
+        dotted_keys = {key: f"{prefix}.{key}" if prefix else key for key in keys}
     elif isinstance(value, CommentedSeq):
-        for index, inner in enumerate(value):
-            _collect_line(value, index, inner, f"{prefix}[{index}]", lines)
-
-
-def _collect_line(
-    parent: CommentedMap | CommentedSeq, key: Any, inner: Any, dotted: str, lines: dict[str, int]
-) -> None:
-    position = (parent.lc.data or {}).get(key)  # none for a key that was merged in
-    if position:
-        lines[dotted] = position[0] + 1
-    _collect_lines(inner, dotted, lines)
+        dotted_keys = {index: f"{prefix}[{index}]" for index in range(len(value))}
+    for key, dotted in dotted_keys.items():
+        position = (value.lc.data or {}).get(key)  # none for a key that was merged in
+        if position:
+            lines[dotted] = position[0] + 1
+        _lines_of(value[key], dotted, lines, levels - 1)
 
 
 def _others(path: Path) -> str:

@@ -12,9 +12,10 @@ import torch
 from sweeper.errors import SweepError
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
+from sweeper.optim.catalog import SERIES
 from sweeper.optim.configuration import check_horizon, parse
 from sweeper.optim.rules import RULES
-from sweeper.optim.step import SERIES, can_compile
+from sweeper.optim.step import can_compile
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 

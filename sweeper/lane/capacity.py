@@ -16,6 +16,7 @@ from sweeper.tasks.task import Task
 
 # Beyond these a pack outgrows the caches (CPU) or has long filled the device (GPU).
 _MOST = {"cpu": 64, "cuda": 1024}
+_MULTIPLE = 16
 _ENOUGH = 0.9  # share of the best rate that a smaller pack must reach to be preferred
 _MEASURE_S = 0.4
 
@@ -28,18 +29,24 @@ class Measurement:
     rate: float
 
 
-def ladder(useful: int, device: str) -> list[int]:
+def ladder(useful: int, device: str, *, waves: bool = False) -> list[int]:
     """At most three capacities worth measuring, ascending.
+
+    Matrix products of 51 columns take as long as those of 64, so larger packs are multiples of 16.
 
     Args:
         useful: runs that a lane will ever have at once.
         device: `cpu` or `cuda...`.
+        waves: whether `useful` are all runs that there are: then the packs that they fill one
+            after another are equally large, and none is left for a few runs.
     """
     most = _MOST[device.partition(":")[0]]
-    waves = math.ceil(useful / most)
-    top = math.ceil(useful / waves)
+    top = math.ceil(useful / math.ceil(useful / most)) if waves else min(useful, most)
+    if top > _MULTIPLE:
+        top = _MULTIPLE * (math.ceil(top / _MULTIPLE) if waves else top // _MULTIPLE)
+    smaller = {2 ** int(math.log2(max(top / share, 1))) for share in (4, 16)}
     # Below four the time goes into starting steps, on any device.
-    return sorted({min(top, max(4, math.ceil(top / share))) for share in (1, 4, 16)})
+    return sorted({top, *(max(size, min(top, 4)) for size in smaller)})
 
 
 def measure(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sweeper.lane.run import Run
+from sweeper.optim.catalog import SERIES
 from sweeper.optim.configuration import parse
-from sweeper.optim.step import SERIES
 from sweeper.stability.limits import Limits
 from sweeper.stability.verdict import RunFacts, Verdict
 from sweeper.tasks.task import Task

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeper.lane.storage import Storage
-from sweeper.optim.step import SERIES
+from sweeper.optim.catalog import SERIES
 
 SAMPLE_EVERY = 10
 FOLDER = "trajectories"

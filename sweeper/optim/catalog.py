@@ -113,6 +113,8 @@ SCHEDULES: dict[str, dict[str, Real]] = {
 }
 # Keys that may be a number of steps instead of a fraction of the horizon.
 LENGTHS = frozenset({"warmup"})
+# What a step tells of every row, in this order.
+SERIES = ("loss", "grad_norm", "update_rms", "lr")
 # Known words whose feature is not there yet: refused by name rather than ignored.
 LATER: dict[str, list[str] | None] = {"clip_norm": None, "no_decay": []}
 

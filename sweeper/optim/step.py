@@ -17,9 +17,6 @@ from torch import Tensor
 from sweeper.optim import schedules
 from sweeper.optim.arena import Arena
 
-# Per-row series that a step returns, in this order.
-SERIES = ("loss", "grad_norm", "update_rms", "lr")
-
 Gradient = Callable[..., tuple[Tensor, Tensor]]
 """(theta [K, P], *batch) -> (gradient [K, P], loss [K])."""
 Step = Callable[..., Tensor]

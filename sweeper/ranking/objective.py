@@ -38,7 +38,7 @@ def run_cost(result: Result, *, is_log: bool = True) -> float:
 def robust_loss(results: Sequence[Result], cvar: float) -> float:
     """Mean cost of the worst ceil(cvar * n) runs (CVaR over seeds). Minimised."""
     costs = np.sort(_costs(results))
-    return float(costs[-max(1, math.ceil(cvar * len(costs) - 1e-9)) :].mean())
+    return float(costs[-max(1, math.ceil(cvar * len(costs) + 1e-9)) :].mean())
 
 
 def failure_fraction(results: Sequence[Result]) -> float:
@@ -52,7 +52,9 @@ def wilson_interval(failures: int, runs: int, z: float = _Z90) -> tuple[float, f
     centre = share + z * z / (2 * runs)
     spread = z * math.sqrt(share * (1 - share) / runs + z * z / (4 * runs * runs))
     scale = 1 + z * z / runs
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # It holds the share itself, whatever the rounding: 0 and 1 are ends.
+    low, high = min(share, (centre - spread) / scale), max(share, (centre + spread) / scale)
+    return max(0.0, low), min(1.0, high)
 
 
 def violation(results: Sequence[Result], *, climb: float, give_back: float) -> float:

@@ -22,8 +22,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from sweeper.errors import SweepError
-from sweeper.lane import capacity
-from sweeper.lane.pack import Machine
 from sweeper.runtime import lanes, plan
 from sweeper.runtime.signals import sigterm_interrupts
 from sweeper.spec import SweepSpec
@@ -48,12 +46,9 @@ def run_on_ray(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]],
         count = _lane_count(spec, gpus)
         show({"phase": "starting Ray lanes"})
         actor = _study_actor(folder)
-        machine = Machine("cuda" if gpus else "cpu", spec.dtype)
-        slots = _slots(folder, spec, count, gpus, machine, show)
-        settings = plan.lane_settings(spec, slots["capacity"], machine)
-        thread = lanes.start_lanes(folder, settings, _study_name(folder), count=count, gpus=gpus)
+        thread = lanes.start_lanes(folder, spec, _study_name(folder), count=count, gpus=gpus)
         try:
-            _follow(actor, thread, lambda status: show({**status, "slots": slots}))
+            _follow(actor, thread, show)
         except KeyboardInterrupt:
             show({"phase": "saving the runs"})
             _drain(actor)
@@ -77,31 +72,6 @@ def _study_actor(folder: Folder) -> Any:
         return ray.remote(lanes.StudyActor).options(**options).remote(str(folder.path))
     except ValueError as error:
         raise SweepError(f"sweep {folder.name!r} is running already on this cluster") from error
-
-
-def _slots(
-    folder: Folder,
-    spec: SweepSpec,
-    count: int,
-    gpus: float,
-    machine: Machine,
-    show: Callable[..., None],
-) -> dict[str, Any]:
-    """The capacity of the lanes: as chosen before, as the spec says, or measured now."""
-    database = folder.database()
-    chosen: dict[str, Any] | None = database.meta("slots")
-    if chosen is None:
-        capacities, why = plan.candidates(spec, count, machine.device)
-        measured = []
-        if len(capacities) > 1:
-            show({"phase": f"measuring how many runs a lane should train at once {capacities}"})
-            task = ray.remote(num_cpus=1, num_gpus=gpus)(lanes.measure_on_lane)
-            measured = ray.get(task.remote(spec, capacities, machine))
-        best = capacity.choose(measured) if measured else capacities[0]
-        chosen = capacity.explain(best, measured, why)
-        database.put_meta(slots=chosen)
-    database.close()
-    return chosen
 
 
 def _follow(actor: Any, thread: threading.Thread, show: Callable[[dict[str, Any]], None]) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import uuid
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,7 @@ from ray import tune
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from sweeper.errors import SweepError
-from sweeper.lane.capacity import Measurement
-from sweeper.lane.lane import Lane, LaneSettings
-from sweeper.lane.pack import Machine
+from sweeper.lane.lane import Lane
 from sweeper.lane.protocol import Answer, Identity, Report
 from sweeper.lane.storage import Storage
 from sweeper.runtime import plan
@@ -37,6 +35,7 @@ NAMESPACE = "sweeper"
 _HOLD_BACK_S = 5.0
 _STUDY_GONE_S = 60.0
 _CALL_S = 30.0
+_MEASURE_S = 180.0  # then the lane that measures is taken for dead
 _LOG_LINES = 40
 # Read by the stopper in the thread of Tuner.fit; by reference, so that the stopper can be pickled.
 _over = threading.Event()
@@ -52,8 +51,10 @@ class StudyActor:
         self._lock.__enter__()
         is_restart = ray.get_runtime_context().was_current_actor_reconstructed
         self._interrupted = False
+        self._measuring_since = float("-inf")
+        self._database = home.database()
         self._study = Study(
-            home.database(), home.read_spec(), hold_back_s=_HOLD_BACK_S if is_restart else 0.0
+            self._database, home.read_spec(), hold_back_s=_HOLD_BACK_S if is_restart else 0.0
         )
 
     def sync(self, report: Report) -> Answer:
@@ -65,8 +66,22 @@ class StudyActor:
     def lane_failed(self, message: str, *, final: bool) -> None:
         self._study.lane_failed(message, final=final)
 
+    def slots(self, proposal: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """The capacity of all lanes. The first lane that asks is told to measure: None, once.
+
+        Args:
+            proposal: what a lane has measured; the first one counts, for ever.
+        """
+        if self._database.meta("slots") is None and proposal is not None:
+            self._database.put_meta(slots=proposal)
+        chosen: dict[str, Any] | None = self._database.meta("slots")
+        if chosen is None and time.monotonic() - self._measuring_since < _MEASURE_S:
+            return {"capacity": 0, "why": "another lane measures"}
+        self._measuring_since = time.monotonic()
+        return chosen
+
     def status(self) -> dict[str, Any]:
-        return self._study.status()
+        return {**self._study.status(), "slots": self._database.meta("slots")}
 
     def interrupt(self) -> None:
         """From now on every lane is told to save and leave."""
@@ -86,6 +101,16 @@ class StudyOverRay:
     def lane_failed(self, message: str, *, final: bool) -> None:
         self._call("lane_failed", message, final=final)
 
+    def slots(self, measure: Callable[[], dict[str, Any]]) -> int:
+        """The capacity of all lanes; measured here when nobody has, while the others wait."""
+        chosen = self._call("slots")
+        if chosen is None:
+            chosen = self._call("slots", measure())
+        while not chosen["capacity"]:
+            time.sleep(0.2)
+            chosen = self._call("slots") or self._call("slots", measure())
+        return int(chosen["capacity"])
+
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         deadline = time.monotonic() + _STUDY_GONE_S
         while True:
@@ -99,7 +124,9 @@ class StudyOverRay:
                 time.sleep(0.2)
 
 
-def lane_main(config: dict[str, Any], *, settings: LaneSettings, folder: str, study: str) -> None:
+def lane_main(
+    config: dict[str, Any], *, spec: SweepSpec, lanes: int, device: str, folder: str, study: str
+) -> None:
     """The body of a Tune trial: one lane, until the study says that the sweep is over.
 
     It returns then: an actor that is still in its trainable ends only when Tune's patience does.
@@ -111,20 +138,16 @@ def lane_main(config: dict[str, Any], *, settings: LaneSettings, folder: str, st
     who = Identity(uuid.uuid4().hex[:12], int(config["lane"]), socket.gethostname())
     try:
         # Whether there is a compiler is known here, not on the driver's machine.
-        machine = machine_for(settings.machine.device, settings.machine.dtype)
-        Lane(who, replace(settings, machine=machine), port, Storage(folder)).run()
+        machine = machine_for(device, spec.dtype)
+        slots = port.slots(lambda: plan.choose_slots(spec, lanes, machine))
+        settings = plan.lane_settings(spec, slots, machine)
+        Lane(who, settings, port, Storage(folder)).run()
     except SweepError as error:
         port.lane_failed(str(error), final=True)
     except Exception:
         tail = traceback.format_exc().splitlines()[-_LOG_LINES:]
         port.lane_failed("\n".join(tail), final=False)
         raise
-
-
-def measure_on_lane(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Measurement]:
-    """Measure capacities where a lane would run."""
-    torch.set_num_threads(1)
-    return plan.measure(spec, capacities, machine_for(machine.device, machine.dtype))
 
 
 class SweepStopper(tune.Stopper):  # type: ignore[misc]
@@ -139,14 +162,21 @@ class SweepStopper(tune.Stopper):  # type: ignore[misc]
 
 
 def start_lanes(
-    folder: Folder, settings: LaneSettings, study: str, *, count: int, gpus: float
+    folder: Folder, spec: SweepSpec, study: str, *, count: int, gpus: float
 ) -> threading.Thread:
     """Start `count` lanes; `end_lanes` ends them and the thread."""
     _over.clear()
     launches = folder.path / "ray"
     number = len(list(launches.glob("launch-*"))) + 1
     trainable = tune.with_resources(
-        tune.with_parameters(lane_main, settings=settings, folder=str(folder.path), study=study),
+        tune.with_parameters(
+            lane_main,
+            spec=spec,
+            lanes=count,
+            device="cuda" if gpus else "cpu",
+            folder=str(folder.path),
+            study=study,
+        ),
         {"cpu": 1, "gpu": gpus},
     )
     tuner = tune.Tuner(

@@ -50,7 +50,7 @@ def launch(
     if folder.exists:
         _check_same(folder, resolved)
         if _is_finished(folder, resolved):
-            return SweepHandle(folder)
+            return _finished(folder, console)
     else:
         folder.create(resolved)
     return _run(folder, resolved, local=local, console=console)
@@ -63,9 +63,10 @@ def resume(
     folder = find(name, storage)
     spec = folder.read_spec()
     check(spec)
+    console = console or Console(stderr=True)
     if _is_finished(folder, spec):
-        return SweepHandle(folder)
-    return _run(folder, spec, local=local, console=console or Console(stderr=True))
+        return _finished(folder, console)
+    return _run(folder, spec, local=local, console=console)
 
 
 def check(spec: SweepSpec) -> Folder:
@@ -106,6 +107,15 @@ def _check_same(folder: Folder, spec: SweepSpec) -> None:
 
 def _is_finished(folder: Folder, spec: SweepSpec) -> bool:
     return SweepHandle(folder).finished and folder.read_spec().budget == spec.budget
+
+
+def _finished(folder: Folder, console: Console) -> SweepHandle:
+    """The results of a finished sweep; what MLflow could not take then, it gets now."""
+    if not tracker.read_progress(folder.path)["ended"]:
+        with locked(folder.path, "launch.lock"):
+            recorder = tracker.start(folder.path, folder.path / "tracker.log")
+            _await_tracker(folder, recorder, console, patient=True)
+    return SweepHandle(folder)
 
 
 def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> SweepHandle:
@@ -167,15 +177,16 @@ def _await_tracker(
     limit = _TRACKER_STALLED_S if patient else 10.0
     while recorder.poll() is None:
         state = tracker.read_progress(folder.path)
-        recorded = state.get("recorded", 0)
+        recorded = state["recorded"]
         if recorded != before:
             moved, before = time.monotonic(), recorded
-        if time.monotonic() - moved > limit:
+        # An unreachable server says so at once: no need to wait for it for long.
+        if time.monotonic() - moved > (min(limit, 5.0) if state["error"] else limit):
             recorder.terminate()
             recorder.wait()
             console.print(
-                f"MLflow has {recorded} of {state.get('told', '?')} trials; "
-                f"`sweeper resume {folder.name}` records the rest. {state.get('error') or ''}"
+                f"MLflow has {recorded} of {state['told']} trials; "
+                f"`sweeper resume {folder.name}` records the rest. {state['error'] or ''}"
             )
             return
         time.sleep(0.05)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from sweeper.lane import capacity
 from sweeper.lane.lane import Lane
 from sweeper.lane.protocol import Identity
 from sweeper.runtime import plan
@@ -35,10 +34,7 @@ def run_local(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]], 
     with locked(folder.path, "study.lock"), _one_thread():
         chosen = database.meta("slots")
         if chosen is None:
-            capacities, why = plan.candidates(spec, 1, machine.device)
-            measured = plan.measure(spec, capacities, machine)
-            best = capacity.choose(measured) if measured else capacities[0]
-            chosen = capacity.explain(best, measured, why)
+            chosen = plan.choose_slots(spec, 1, machine)
             database.put_meta(slots=chosen)
         study = Study(database, spec)
         who = Identity(uuid.uuid4().hex[:12], 0, f"{socket.gethostname()}:{os.getpid()}")

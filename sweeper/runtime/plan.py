@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from sweeper.lane import capacity
 from sweeper.lane.capacity import Measurement
@@ -55,14 +56,13 @@ def rules(spec: SweepSpec) -> list[str]:
 def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
     """Runs that a lane will have at once at most, and in words what limits them."""
     limit = open_trials_limit(spec)
-    trials = spec.budget.trials if limit is None else min(limit, spec.budget.trials)
+    trials = min(limit or spec.budget.trials, spec.budget.trials)
     runs = trials * len(spec.seed_list)
-    if limit is None:
-        why = f"{runs} runs over {lanes} lanes"
-    else:
+    why = f"{runs:,} runs over {lanes} lanes"
+    if limit is not None:
         why = (
-            f"{spec.search.sampler} learns from finished trials, so at most {trials} of "
-            f"{spec.budget.trials} are open at once: {runs} runs over {lanes} lanes"
+            f"{spec.search.sampler} learns from finished trials, so about {limit} of "
+            f"{spec.budget.trials:,} are open at once: {why}"
         )
     return max(1, math.ceil(runs / lanes)), why
 
@@ -72,7 +72,7 @@ def candidates(spec: SweepSpec, lanes: int, device: str) -> tuple[list[int], str
     if spec.lanes.slots != "auto":
         return [int(spec.lanes.slots)], "as the spec says"
     useful, why = useful_slots(spec, lanes)
-    return capacity.ladder(useful, device), why
+    return capacity.ladder(useful, device, waves=open_trials_limit(spec) is None), why
 
 
 def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Measurement]:
@@ -80,6 +80,14 @@ def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Me
     if len(capacities) < 2:
         return []
     return capacity.measure(task_name(spec), rules(spec)[0], capacities, machine)
+
+
+def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any]:
+    """The capacity of every lane, measured here, and why: `capacity` and `why`."""
+    capacities, why = candidates(spec, lanes, machine.device)
+    measured = measure(spec, capacities, machine)
+    best = capacity.choose(measured) if measured else capacities[0]
+    return capacity.explain(best, measured, why)
 
 
 def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:

@@ -43,6 +43,8 @@ class Progress:
         now = time.monotonic()
         if "phase" in status:
             self._show_phase(status["phase"])
+        elif status["slots"] is None:
+            self._show_phase("a lane measures how many runs to train at once")
         elif self._console.is_terminal:
             if now - self._last_drawn > 0.2:
                 self._last_drawn = now

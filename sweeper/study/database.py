@@ -143,16 +143,15 @@ class Database:
                 )
         return [Part(path, tuple(spans)) for path, spans in found.items()]
 
-    def add_trial(self, trial: Trial, runs: Sequence[Run]) -> None:
-        """Add a trial and its runs."""
+    def add_trials(self, trials: Sequence[Trial], runs: Sequence[Run]) -> None:
+        """Add trials and their runs."""
+        fresh = [
+            {"id": r.id, "trial": r.trial, "seed": r.seed, "horizon": r.horizon, "step": 0}
+            for r in runs
+        ]
         with self._engine.begin() as connection:
-            connection.execute(sa.insert(_trials).values(**_columns(trial)))
-            for run in runs:
-                connection.execute(
-                    sa.insert(_runs).values(
-                        id=run.id, trial=run.trial, seed=run.seed, horizon=run.horizon, step=0
-                    )
-                )
+            connection.execute(sa.insert(_trials), [_columns(trial) for trial in trials])
+            connection.execute(sa.insert(_runs), fresh)
 
     def record(
         self,

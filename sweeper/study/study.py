@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,10 @@ _MAX_FAILURES = 3
 
 
 def open_trials_limit(spec: SweepSpec) -> int | None:
-    """Trials that may run at once: an adaptive sampler learns nothing from those still running."""
+    """Trials to train at once: an adaptive sampler learns nothing from those still running.
+
+    A quarter more may be proposed ahead, so that a free slot finds its next run waiting.
+    """
     return max(1, spec.budget.trials // 8) if spec.search.sampler in ADAPTIVE else None
 
 
@@ -48,6 +52,7 @@ class Study:
         self._database, self._spec, self._clock = database, spec, clock
         self._lock = threading.RLock()
         self._limits = spec.stability.limits()
+        self._open_limit = open_trials_limit(spec)
         self._baselines, self._seeds = spec.baselines, spec.seed_list
         self._trials = {trial.number: trial for trial in database.trials()}
         self._runs = {row.run.id: row for row in database.runs()}
@@ -206,7 +211,22 @@ class Study:
             and (budget.run_steps is None or self._steps_now() < budget.run_steps)
         )
 
-    def _start_trial(self) -> list[Run]:
+    def _start_trials(self, room: int) -> list[Run]:
+        """New trials until their runs fill the room, as far as they may start."""
+        trials: list[Trial] = []
+        runs: list[Run] = []
+        limit = None if self._open_limit is None else math.ceil(1.25 * self._open_limit)
+        while len(runs) < room and self._may_start():
+            if limit is not None and len(self._open) >= limit:
+                break
+            trial, own = self._start_trial()
+            trials.append(trial)
+            runs += own
+        if trials:
+            self._database.add_trials(trials, runs)
+        return runs
+
+    def _start_trial(self) -> tuple[Trial, list[Run]]:
         number = len(self._trials)
         if number < len(self._baselines):
             draws: dict[str, Any] = {}
@@ -220,11 +240,10 @@ class Study:
             for index, seed in enumerate(self._seeds)
         ]
         trial = Trial(number, origin, config, draws, RUNNING, None, None)
-        self._database.add_trial(trial, runs)
         self._trials[number] = trial
         self._open.add(number)
         self._runs |= {run.id: RunRow(run, 0, None, None) for run in runs}
-        return runs
+        return trial, runs
 
     # Leases
 
@@ -232,10 +251,18 @@ class Study:
         process, held = report.who.process, set(report.held)
         # An answer that was lost: what it granted is granted again.
         again = [run for run in self._leases.of(process) if run not in held]
-        chosen = again + self._choose(report.room - len(again))
+        chosen = again + self._choose(self._portion(report) - len(again))
         for run in chosen:
             self._leases.acquire(run, process)
         return tuple(Grant(self._runs[run].run, self._runs[run].row_file) for run in chosen)
+
+    def _portion(self, report: Report) -> int:
+        """Runs to give at once. An adaptive search fills a pack by quarters: its rows then end at
+        different times, and proposing their successors overlaps with the training of the others.
+        """
+        if self._open_limit is None:
+            return report.room
+        return min(report.room, max(1, math.ceil(report.capacity / 4)))
 
     def _choose(self, room: int) -> list[int]:
         """Runs that nobody has, oldest trial first; new trials are started as far as they may."""
@@ -247,11 +274,7 @@ class Study:
             for row in self._rows(number)
             if row.result is None and self._leases.is_free(row.run.id)
         ]
-        limit = open_trials_limit(self._spec)
-        while len(free) < room and self._may_start():
-            if limit is not None and len(self._open) >= limit:
-                break
-            free += [run.id for run in self._start_trial()]
+        free += [run.id for run in self._start_trials(room - len(free))]
         return free[:room]
 
     def _steps_now(self) -> int:

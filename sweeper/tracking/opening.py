@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
+import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ def sqlite(uri: str, path: Path) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two sweeps that start at once would both make the tables.
     with locked(path.parent, f".{path.name}.lock", wait_s=120.0):
+        if not path.exists() or path.stat().st_size == 0:
+            _make(path)
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             # Stays in the file; a quarter less CPU per transaction, and readers don't block.
             connection.execute("PRAGMA journal_mode=WAL")
@@ -44,11 +48,29 @@ def command_line(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "mlflow", *arguments]
 
 
+def _make(path: Path) -> None:
+    """Make the database aside: MLflow can't open one whose making was cut off."""
+    prefix = f".{path.name}.new-"
+    for leftover in path.parent.glob(f"{prefix}*"):
+        leftover.unlink()
+    aside = path.with_name(f"{prefix}{uuid.uuid4().hex}")
+    whole = path.with_name(f"{aside.name}-whole")
+    client(f"sqlite:///{aside}")
+    # MLflow keeps connections to the file that it made: a copy is put in place.
+    _copy(aside, whole)
+    whole.replace(path)
+    for leftover in path.parent.glob(f"{prefix}*"):
+        leftover.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
 def _upgrade(uri: str, path: Path) -> None:
     """Bring the tables to this MLflow's schema, as MLflow advises: after a backup."""
-    copy = path.with_name(f"{path.name}.before-upgrade")
-    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
-        old.backup(new)
+    _copy(path, path.with_name(f"{path.name}.before-upgrade-{time.strftime('%Y%m%d-%H%M%S')}"))
     command = command_line("db", "upgrade", uri)
     done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603
     if done.returncode:

@@ -185,7 +185,6 @@ def test_refused(raw: object, what: str, where: str, cure: str, outer: str) -> N
     assert what in caught.value.what
     assert caught.value.where == ".".join(part for part in (outer, where) if part)
     assert cure in caught.value.cure
-    assert cure or "Did you mean" not in caught.value.cure or "sgd" in what or "adam has" in what
 
 
 def test_the_allowed_interval_is_said() -> None:

@@ -12,8 +12,7 @@ import pytest
 import tracked_sweep as ts
 
 from sweeper.errors import SweepError
-from sweeper.tracking import process, store
-from sweeper.tracking.opening import command_line
+from sweeper.tracking import opening, process, store
 from sweeper.tracking.store import Store, check_reachable, resolve_uri, serve_ui
 
 # MLflow's tables use what SQLAlchemy 2.1 deprecates.
@@ -142,6 +141,20 @@ def test_it_ends_with_its_parent(folder, monkeypatch):
     assert not process.read_progress(folder.path)["ended"]
 
 
+def test_a_database_whose_making_was_cut_off_is_made_again(tmp_path, monkeypatch):
+    def cut_off(uri):
+        (tmp_path / uri.rpartition("/")[2]).write_text("half a database")
+        raise ConnectionError("cut off")
+
+    monkeypatch.setattr(opening, "client", cut_off)
+    path = tmp_path / "mlflow.db"
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            opening.sqlite(f"sqlite:///{path}", path)
+        assert not path.exists()
+        assert len(list(tmp_path.glob(".mlflow.db.new-*"))) == 1
+
+
 def test_a_folder_without_a_sweep_is_a_message(tmp_path, caplog, monkeypatch):
     monkeypatch.setenv("SWEEPER_TRACKER_NICE", "0")
     assert process.main(tmp_path) == 2
@@ -180,7 +193,7 @@ def test_a_storage_without_records_has_no_ui(tmp_path):
 def server(finished, tmp_path):
     """A real MLflow server; skips where it takes too long to start."""
     uri = f"http://127.0.0.1:{free_port()}"
-    command = command_line("server", "--port", uri.rpartition(":")[2], "--workers", "1")
+    command = opening.command_line("server", "--port", uri.rpartition(":")[2], "--workers", "1")
     command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
     command += ["--artifacts-destination", str(tmp_path / "artifacts")]
     # A backup, not a copy of the file: part of it may still be in the write-ahead log.
