@@ -17,7 +17,7 @@ from typing import Any
 
 from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import catalog
-from sweeper.optim.configuration import check_key, join, parse, parse_schedule
+from sweeper.optim.configuration import join, parse, parse_schedule
 
 RANGES = ("uniform", "log_uniform", "one_minus_log_uniform")
 _WORDS = (*RANGES, "choice")
@@ -122,7 +122,6 @@ def parse_space(raw: object, where: str = "space") -> Space:
             f"{shown(raw)} is not a space", where=where, allowed="a mapping of hyperparameters"
         )
     space = _parse(raw, where, prefix="")
-    _check_branches(raw, where)
     _check_given_once(space, where)
     for configuration in corners(space):
         parse(configuration, where)
@@ -247,19 +246,6 @@ def _label(option: object) -> str | float | int | bool | None:
     if option is None or isinstance(option, str | float | int | bool):
         return option
     return json.dumps(option, default=str)
-
-
-def _check_branches(raw: Mapping[Any, Any], where: str) -> None:
-    """Refuse a hyperparameter beside `optimizer: {choice: ...}` that one of the options lacks."""
-    chosen = raw.get("optimizer", "adam")
-    options = chosen.get("choice", []) if isinstance(chosen, Mapping) else [chosen]
-    for option in options:
-        name = str(option)
-        catalog.optimizer(name, join(where, "optimizer"))
-        for key in raw:
-            if key in ("optimizer", "schedule", "betas") or key in catalog.LATER:
-                continue
-            check_key(str(key), name, where)
 
 
 def _check_given_once(space: Space, where: str) -> None:

@@ -27,7 +27,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         SweepError: no such file, not YAML, a key given twice, not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if isinstance(error, UnicodeDecodeError):

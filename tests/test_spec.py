@@ -236,6 +236,8 @@ def test_set(written, settings: list[str], dotted: str, value: object) -> None: 
         ("horizn=1", "--set: unknown key 'horizn'; .* Did you mean 'horizon'\\?"),
         ("horizon=0", "--set: horizon: 0; allowed: greater than or equal to 1"),
         ("space.lr=-1", "--set: space.lr: -1 is out of range; .*"),
+        ("space={lr: -1}", "--set: space.lr: -1 is out of range; .*"),
+        ("baseline=[{lr: 0}]", r"--set: baseline\[0\]\.lr: 0 is out of range; .*"),
         ("horizon.x=1", "--set horizon.x: 'horizon' holds 100; allowed: keys of mappings"),
         ("task_args=[", "--set task_args, line 1: not YAML: .*"),
         ("task_args=!x 1", "--set task_args: the tag !x; allowed: plain YAML without tags"),

@@ -16,7 +16,7 @@ from sweeper.tasks.task import Task
 
 # Beyond these a pack outgrows the caches (CPU) or has long filled the device (GPU).
 _MOST = {"cpu": 64, "cuda": 1024}
-_MULTIPLE = 16
+_ANY_SIZE = 16
 _ENOUGH = 0.9  # share of the best rate that a smaller pack must reach to be preferred
 _MEASURE_S = 0.4
 
@@ -32,7 +32,8 @@ class Measurement:
 def ladder(useful: int, device: str, *, waves: bool = False) -> list[int]:
     """At most three capacities worth measuring, ascending.
 
-    Matrix products of 51 columns take as long as those of 64, so larger packs are multiples of 16.
+    Large packs are powers of two: on x86 a matrix product of 51 columns takes as long as one of
+    64, and one of 48 longer.
 
     Args:
         useful: runs that a lane will ever have at once.
@@ -42,8 +43,8 @@ def ladder(useful: int, device: str, *, waves: bool = False) -> list[int]:
     """
     most = _MOST[device.partition(":")[0]]
     top = math.ceil(useful / math.ceil(useful / most)) if waves else min(useful, most)
-    if top > _MULTIPLE:
-        top = _MULTIPLE * (math.ceil(top / _MULTIPLE) if waves else top // _MULTIPLE)
+    if top > _ANY_SIZE:
+        top = 2 ** (math.ceil(math.log2(top)) if waves else int(math.log2(top)))
     smaller = {2 ** int(math.log2(max(top / share, 1))) for share in (4, 16)}
     # Below four the time goes into starting steps, on any device.
     return sorted({top, *(max(size, min(top, 4)) for size in smaller)})

@@ -68,6 +68,11 @@ def make_step(arena: Arena, gradient: Gradient, *, compiled: bool) -> Step:
     return torch.no_grad()(bound)
 
 
+def warm_up(device: torch.device) -> None:
+    """Compile something small: loads the compiler's modules, which takes seconds, ahead of use."""
+    torch.compile(lambda x: x + 1)(torch.zeros(8, device=device))
+
+
 def can_compile(device: torch.device) -> bool:
     """Whether torch.compile finds what it needs; warns once, with the cure, where it doesn't."""
     missing = missing_compiler(device)

@@ -38,7 +38,7 @@ def run_cost(result: Result, *, is_log: bool = True) -> float:
 def robust_loss(results: Sequence[Result], cvar: float) -> float:
     """Mean cost of the worst ceil(cvar * n) runs (CVaR over seeds). Minimised."""
     costs = np.sort(_costs(results))
-    return float(costs[-max(1, math.ceil(cvar * len(costs) + 1e-9)) :].mean())
+    return float(costs[-max(1, math.ceil(cvar * len(costs) - 1e-9)) :].mean())
 
 
 def failure_fraction(results: Sequence[Result]) -> float:

@@ -25,6 +25,7 @@ from sweeper.errors import SweepError
 from sweeper.lane.lane import Lane
 from sweeper.lane.protocol import Answer, Identity, Report
 from sweeper.lane.storage import Storage
+from sweeper.optim.step import warm_up
 from sweeper.runtime import plan
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder, locked
@@ -139,6 +140,8 @@ def lane_main(
     try:
         # Whether there is a compiler is known here, not on the driver's machine.
         machine = machine_for(device, spec.dtype)
+        if machine.compiled:
+            warm_up(machine.torch_device)  # all lanes at once, while one of them measures
         slots = port.slots(lambda: plan.choose_slots(spec, lanes, machine))
         settings = plan.lane_settings(spec, slots, machine)
         Lane(who, settings, port, Storage(folder)).run()

@@ -62,7 +62,7 @@ def read_progress(folder: Path) -> dict[str, Any]:
 def main(folder: Path) -> int:
     """Record a sweep until it has ended or the parent process has; returns the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    os.nice(int(os.environ.get(_NICE, "5")))
+    os.nice(int(os.environ.get(_NICE, "19")))
     parent = int(os.environ.get(_PARENT, os.getppid()))
     tracker = Tracker(folder, lambda: os.getppid() == parent)
     try:

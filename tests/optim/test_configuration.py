@@ -127,6 +127,7 @@ REFUSED = [
     ({"betas": [0.9, 1.0]}, "1.0 is out of range", "beta2", ""),
     ({"betas": [0.9, 0.9], "beta2": 0.9}, "both betas and beta2 are given", "", "Leave one"),
     ({"clip_norm": 1.0}, "clip_norm is not available", "clip_norm", ""),
+    ({"clip_norm": 0}, "clip_norm is not available", "clip_norm", ""),
     ({"no_decay": ["bias"]}, "no_decay is not available", "no_decay", ""),
     ({"schedule": "cosin"}, "unknown schedule 'cosin'", "schedule", "'cosine'"),
     ({"schedule": None}, "None is not a schedule", "schedule", ""),
