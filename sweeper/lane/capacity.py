@@ -53,9 +53,17 @@ def ladder(useful: int, device: str, *, waves: bool = False) -> list[int]:
 def measure(
     name: TaskName, rule: str, capacities: list[int], machine: Machine
 ) -> list[Measurement]:
-    """Train a full pack of each capacity for a moment."""
+    """Train a full pack of each capacity for a moment, from the largest one down.
+
+    Smaller ones are left out once one falls behind: they would fall behind further.
+    """
     task = name.build()
-    return [Measurement(k, _rate(task, rule, k, machine)) for k in capacities]
+    measured: list[Measurement] = []
+    for capacity in sorted(capacities, reverse=True):
+        measured.insert(0, Measurement(capacity, _rate(task, rule, capacity, machine)))
+        if choose(measured) != capacity:
+            break
+    return measured
 
 
 def choose(measured: list[Measurement]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -62,7 +63,7 @@ def read_progress(folder: Path) -> dict[str, Any]:
 def main(folder: Path) -> int:
     """Record a sweep until it has ended or the parent process has; returns the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    os.nice(int(os.environ.get(_NICE, "19")))
+    _give_way()
     parent = int(os.environ.get(_PARENT, os.getppid()))
     tracker = Tracker(folder, lambda: os.getppid() == parent)
     try:
@@ -74,6 +75,15 @@ def main(folder: Path) -> int:
         tracker.report(error=str(error), force=True)
         return 2
     return 0
+
+
+def _give_way() -> None:
+    """Leave the cores to the lanes: recording may lag, training may not."""
+    nice = int(os.environ.get(_NICE, "10"))
+    os.nice(nice)
+    # Where Linux groups processes by session, nice alone counts within this one only.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 class Tracker:

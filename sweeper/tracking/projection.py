@@ -18,6 +18,7 @@ from sweeper.tracking import content
 from sweeper.tracking.store import Found, Point, Store
 
 _PROGRESS_EVERY_S = 10.0
+_RANKED = 100
 _ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -112,7 +113,10 @@ class Projection:
         ranking = rank(told)
         for row in ranking:
             run = self._children[row["trial"]]
-            if run.metrics.get("rank") != row["rank"]:
+            # Each costs milliseconds: only the best, the baselines, and what has an older rank.
+            is_shown = row["rank"] <= _RANKED or content.BASELINE in run.tags
+            before = run.metrics.get("rank")
+            if before != row["rank"] and (is_shown or before is not None):
                 # MLflow shows the value of the largest step: that of the most trials.
                 self._store.log_one(run, Point("rank", row["rank"], len(told)))
         return self._children[ranking[0]["trial"]] if ranking else None
