@@ -79,7 +79,7 @@ def main(folder: Path) -> int:
 
 def _give_way() -> None:
     """Leave the cores to the lanes: recording may lag, training may not."""
-    nice = int(os.environ.get(_NICE, "10"))
+    nice = int(os.environ.get(_NICE, "4"))
     os.nice(nice)
     # Where Linux groups processes by session, nice alone counts within this one only.
     with contextlib.suppress(OSError):

@@ -1,0 +1,44 @@
+"""The documentation tells the truth: generated pages are current, commands and files exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from sweeper.cli import cli
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_spec_reference_is_current() -> None:
+    path = ROOT / "docs" / "generate_spec.py"
+    spec = importlib.util.spec_from_file_location("generate_spec", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "spec.md").read_text() == module.reference(), (
+        "run .venv/bin/python docs/generate_spec.py"
+    )
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"(?:^    |· )sweeper (\w[\w-]*)", text, flags=re.MULTILINE))
+    assert named
+    assert named <= set(cli.commands)
+    assert set(cli.commands) <= named
+
+
+def test_every_link_of_the_documentation_resolves() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_make_target_named_in_the_readme_exists() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"make (\w+)", (ROOT / "README.md").read_text())) <= targets | {"and"}
