@@ -5,7 +5,7 @@ MLflow run with a loss curve of 20 points. As a newcomer writes it (`tuned=False
 starts a process of its own, and nothing is said about concurrency. Tuned, processes are reused,
 and as many trials as cores run at once. The callback writes the numbers of a report (14, the
 configuration among them) to the database one by one, in the process that also starts the trials:
-280 writes a run. With `reports=1`, a run without a curve, that trouble is gone and most of the use.
+280 writes a run. With `reports=1` a run has no curve, and that trouble is gone.
 """
 
 from __future__ import annotations

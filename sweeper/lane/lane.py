@@ -95,16 +95,16 @@ class Lane:
                         self.save_all()
                         return
                     self._apply(answer)
+                self._fill()
                 if self.active:
                     self._train_chunk()
                     on_chunk()
                 if exchange is None and self._is_due():
                     self._prepare_save()
                     parcel, self.outbox = self.outbox, _Parcel()
-                    held = {run: record.step for run, record in self.records.items()}
                     if not self.active and not parcel.done:
                         time.sleep(_IDLE_S)
-                    exchange = pool.submit(self._send, parcel, held, self._room())
+                    exchange = pool.submit(self._send, parcel, self._held(), self._room())
 
     def save_all(self) -> None:
         """Write row files of every run and report them: the last thing before leaving."""
@@ -112,9 +112,13 @@ class Lane:
             return
         self._last_save = float("-inf")
         self._prepare_save()
-        held = {run: record.step for run, record in self.records.items()}
-        self._send(self.outbox, held, 0)
+        self._send(self.outbox, self._held(), 0)
         self.outbox = _Parcel()
+
+    def _held(self) -> dict[int, int]:
+        """Step by run of everything that the lane has and has not reported as done."""
+        waiting = {grant.run.id: 0 for grant in self.waiting}
+        return waiting | {run: record.step for run, record in self.records.items()}
 
     def _apply(self, answer: Answer) -> None:
         for run in answer.drop:
@@ -123,6 +127,9 @@ class Lane:
             self.storage.remove(path)
         known = {grant.run.id for grant in self.waiting} | set(self.records)
         self.waiting.extend(grant for grant in answer.grant if grant.run.id not in known)
+
+    def _fill(self) -> None:
+        """Put waiting runs into free slots."""
         while self.waiting and self.active < self.settings.capacity:
             self._place(self.waiting.popleft())
 
