@@ -41,8 +41,9 @@ def main() -> None:
     axes.axvline(baseline["onset_step"], color="#d55e00", lw=1, ls=":")
     axes.annotate(
         f"onset, step {baseline['onset_step']:,}",
-        (baseline["onset_step"], 10),
-        xytext=(6, 0),
+        (baseline["onset_step"], 1e-2),
+        xytext=(-6, 0),
+        ha="right",
         textcoords="offset points",
         color="#a04000",
     )
