@@ -146,7 +146,8 @@ class Lane:
             row = rows.read_row(self.storage, grant.row_file, grant.run.id)
             record.restore(row)
         self.records[grant.run.id] = record
-        pack.place(grant.run, row)
+        slot = pack.place(grant.run, row)
+        assert pack.step_of(slot) == record.step, "a row and its record are of different steps"
 
     def _drop(self, run: int) -> None:
         self.records.pop(run, None)

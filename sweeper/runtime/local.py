@@ -14,6 +14,7 @@ import torch
 from sweeper.lane.lane import Lane
 from sweeper.lane.protocol import Identity
 from sweeper.runtime import plan
+from sweeper.runtime.signals import interrupts_at_boundaries
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder, locked
 from sweeper.study.study import Study
@@ -41,7 +42,13 @@ def run_local(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]], 
         settings = plan.lane_settings(spec, chosen["capacity"], machine)
         lane = Lane(who, settings, study, folder.storage)
         try:
-            lane.run(lambda: show({**study.status(), "slots": chosen}))
+            with interrupts_at_boundaries() as check:
+
+                def on_chunk() -> None:
+                    show({**study.status(), "slots": chosen})
+                    check()
+
+                lane.run(on_chunk)
         except KeyboardInterrupt:
             lane.save_all()
             raise
