@@ -75,8 +75,11 @@ def test_a_run_has_settings_results_and_the_worst_curve(recorded):
         worst = rows[worst_run([row.result for row in rows])]
         assert run["tags"]["sweeper.loss_seed"] == str(worst.run.seed)
         shown = [(step, value) for step, value, _ in run["history"]["loss"]]
-        assert shown == [(row[0], row[1]) for row in worst.result["curve"]]
-        assert len(run["history"]["update_rms"]) <= 10
+        curve = [(row[0], row[1]) for row in worst.result["curve"]]
+        assert set(shown) <= set(curve)
+        assert (shown[0], shown[-1]) == (curve[0], curve[-1])
+        assert len(shown) == min(25, len(curve))
+        assert len(run["history"]["update_rms"]) <= 8
         assert run["history"]["lr"][-1][0] == shown[-1][0]
         assert run["metrics"]["run_steps"] == sum(row.result["steps"] for row in rows)
         assert (run["tags"]["sweeper.stable"] == "true") == (result["failure_fraction"] == 0)
