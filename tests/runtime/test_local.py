@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from live_sweeps import COMMAND, SPEC, assert_whole, database, mlflow_children, run, write_spec
 from rich.console import Console
 
 import sweeper
 from sweeper.lane import trajectories
 from sweeper.study.folder import Folder
-from sweeps import COMMAND, SPEC, assert_whole, database, mlflow_children, run, write_spec
 
 
 def test_launch_best_export_and_again(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from live_sweeps import COMMAND, assert_whole, database, mlflow_children, run, write_spec
 from test_local import await_told
-
-from sweeps import COMMAND, assert_whole, database, mlflow_children, run, write_spec
 
 
 @pytest.mark.timeout(300)
