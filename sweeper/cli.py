@@ -77,11 +77,48 @@ def launch(
 @click.argument("name")
 @_STORAGE
 @_LOCAL
-def resume(name: str, storage: str, local: bool) -> None:
-    """Go on with the interrupted sweep NAME from its last row files."""
+@click.option(
+    "--add-trials",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0, max=1_000_000),
+    help="Give the sweep N more trials; a finished one goes on then.",
+)
+def resume(name: str, storage: str, local: bool, add_trials: int) -> None:
+    """Go on with the sweep NAME from its last row files, whatever ended it."""
     from sweeper.runtime.launch import resume as run
 
-    _show_result(run(name, storage=storage, local=local, console=_messages()))
+    found = run(name, storage=storage, local=local, add_trials=add_trials, console=_messages())
+    _show_result(found)
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def status(name: str, storage: str, form: str) -> None:
+    """Say how the sweep NAME fares, from its database alone, wherever it runs."""
+    from sweeper.results import status as states
+    from sweeper.study.folder import find
+
+    found = states.status(find(name, storage))
+    if form == "json":
+        click.echo(json.dumps(found, indent=2))
+    else:
+        Console(width=None if sys.stdout.isatty() else 160).print(states.draw(found))
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+def stop(name: str, storage: str) -> None:
+    """End the running sweep NAME, wherever it runs: lanes save their rows, resume goes on."""
+    from sweeper.runtime.stop import stop as end
+    from sweeper.study.folder import find
+
+    click.echo(f"{name}: {end(find(name, storage))}. Go on with: sweeper resume {name}")
 
 
 @cli.command()
@@ -169,6 +206,13 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
+    except Exception as error:
+        from sweeper.study.database import Unavailable
+
+        if not isinstance(error, Unavailable):
+            raise
+        click.echo(f"Error: {error}\nNothing is lost; try again when that is mended.", err=True)
+        sys.exit(2)
 
 
 def _load(path: Path, settings: Sequence[str], storage: str | None) -> SweepSpec:

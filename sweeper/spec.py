@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sweeper import spec_file
+from sweeper import server_url, spec_file
 from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import configuration
 from sweeper.space import Space, corners, parse_space
@@ -34,6 +34,18 @@ class _Section(BaseModel):
     )
 
 
+def _seconds(value: object) -> object:
+    """A duration as a number of seconds."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])", value.strip())
+        if not match:
+            raise ValueError("a number of seconds, or text such as 90s, 30m, 2h, 1d")
+        value = float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, int | float) and value <= 0:
+        raise ValueError("more than 0 seconds")
+    return value
+
+
 class Search(_Section):
     """How configurations are proposed."""
 
@@ -41,6 +53,9 @@ class Search(_Section):
     """tpe learns from the trials before; random and qmc (Sobol points) don't."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the sampler; a trial's draw depends on it and on the trial's number."""
+    mirror: str | None = None
+    """Optuna storage URL that gets a copy of every told trial, for optuna-dashboard; e.g.
+    sqlite:///optuna.db."""
 
 
 class Budget(_Section):
@@ -55,15 +70,8 @@ class Budget(_Section):
 
     @field_validator("time", mode="before")
     @classmethod
-    def _seconds(cls, value: object) -> object:
-        if isinstance(value, str):
-            match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])", value.strip())
-            if not match:
-                raise ValueError("a number of seconds, or text such as 90s, 30m, 2h, 1d")
-            value = float(match[1]) * _UNITS[match[2]]
-        if isinstance(value, int | float) and value <= 0:
-            raise ValueError("more than 0 seconds")
-        return value
+    def _duration(cls, value: object) -> object:
+        return _seconds(value)
 
 
 class Stability(_Section):
@@ -114,6 +122,18 @@ class Lanes(_Section):
     """GPUs per lane, a fraction allowed; auto is 1 where the cluster has GPUs, else 0."""
     slots: Literal["auto"] | int = "auto"
     """Runs that a lane trains at once; auto measures where more of them stop paying."""
+    save: float = 30.0
+    """Seconds (or 30s, 5m) between row files: what a lane that dies may lose."""
+    silence: float = 60.0
+    """Seconds without a sign of life after which a lane is taken for dead; its runs go on in
+    others. Compiling has five minutes."""
+    patience: float = 600.0
+    """Seconds for which the storage or the study's database may fail before the sweep ends."""
+
+    @field_validator("save", "silence", "patience", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        return _seconds(value)
 
     @field_validator("count", "slots")
     @classmethod
@@ -180,7 +200,8 @@ class SweepSpec(_Section):
     storage: str = "./sweeps"
     """Folder of all sweeps, relative to the working directory."""
     study_url: str | None = None
-    """Database server of the study (not yet active: SQLite in the sweep's folder)."""
+    """PostgreSQL database that keeps the study, e.g. postgresql://user@host/database; without it
+    SQLite in the sweep's folder. A password comes from PGPASSWORD or ~/.pgpass."""
 
     @field_validator("name")
     @classmethod
@@ -237,14 +258,13 @@ class SweepSpec(_Section):
 
     def meaning(self) -> dict[str, Any]:
         """What decides the results: two launches of one name must agree on it."""
-        free = {"lanes", "tracking", "storage", "study_url", "budget"}
-        return self.model_dump(mode="json", exclude=free)
+        free = ("lanes", "tracking", "storage", "study_url", "budget")
+        exclude: dict[str, Any] = {**dict.fromkeys(free, True), "search": {"mirror"}}
+        return self.model_dump(mode="json", exclude=exclude)
 
     def not_yet_active(self) -> list[str]:
         """Keys that were given and have no effect in this version."""
         keys: list[str] = ["stress"] if "stress" in self.model_fields_set else []
-        if self.study_url is not None:
-            keys.append("study_url")
         if self.prune != "none":
             keys.append("prune")
         if self.objective != "robust_loss":
@@ -295,7 +315,9 @@ def check(
 
 
 def _check_settings(spec: SweepSpec) -> None:
-    """Check what pydantic doesn't know: the space, the baselines and their warm-ups."""
+    """Check what pydantic doesn't know: the server, the space, the baselines, their warm-ups."""
+    if spec.study_url is not None:
+        server_url.check(spec.study_url)
     given = spec._given_baselines()
     given += [("space", one) for one in corners(parse_space(spec.space))]
     for key, one in given:

@@ -23,10 +23,11 @@ space:
 """
 KEYS = """\
 baseline budget budget.run_steps budget.time budget.trials dtype horizon lanes lanes.count
-lanes.gpus lanes.slots name objective prune search search.sampler search.seed seeds space
-stability stability.climb stability.cvar stability.give_back stability.tail storage stress
-stress.budget stress.horizon stress.neighbours stress.seeds stress.top study_url task task_args
-tracking tracking.children tracking.later tracking.uri"""
+lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune search
+search.mirror search.sampler search.seed seeds space stability stability.climb stability.cvar
+stability.give_back stability.tail storage stress stress.budget stress.horizon stress.neighbours
+stress.seeds stress.top study_url task task_args tracking tracking.children tracking.later
+tracking.uri"""
 
 
 @pytest.fixture
@@ -190,8 +191,7 @@ def test_meaning_is_what_decides_the_results(written) -> None:  # type: ignore[n
     [
         ("", []),
         ("stress: {}", ["stress"]),
-        ("study_url: null", []),
-        ("study_url: postgresql://h/d", ["study_url"]),
+        ("study_url: postgresql://h/d", []),
         ("prune: none", []),
         ("prune: hyperband", ["prune"]),
         ("prune: {kind: median}", ["prune"]),

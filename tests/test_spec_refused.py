@@ -88,7 +88,7 @@ LINES = [
     ("horizn: 3", r", line 5: unknown key 'horizn'; allowed: .* Did you mean 'horizon'\?"),
     ("int: 3", ", line 5: unknown key 'int'; allowed: baseline, .*"),
     ("a[b]: 3", r", line 5: unknown key 'a\[b\]'; .*"),
-    ("search:\n  sed: 1", r", line 6: search: unknown key 'sed'; allowed: sampler, seed\. .*"),
+    ("search:\n  sed: 1", r", line 6: search: unknown key 'sed'; allowed: mirror, sampler, .*"),
     ("horizon: 3", ', line 5: not YAML: found duplicate key "horizon" .*'),
     ("search: {seed: 1, seed: 1}", ', line 5: not YAML: found duplicate key "seed" .*'),
     (f"? 0x{'f' * 5000}\n: 2", r": the key HexInt too big to show is not text\. .*"),

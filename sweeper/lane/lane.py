@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from sweeper.lane import rows, trajectories
+from sweeper.lane import rows
+from sweeper.lane.exchange import Exchange, Parcel
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
 from sweeper.lane.record import Record
@@ -25,6 +26,20 @@ from sweeper.tasks.task import Task
 
 _IDLE_S = 0.05
 _HEARTBEAT_S = 1.0
+# The first chunk of a pack compiles: then a lane may be silent for longer.
+COMPILING_S = 300.0
+# Chunks that may have been trained since the last report, generously.
+_STRIDE_CHUNKS = 4
+# Until it is known how long a step takes, chunks are this long at most.
+_UNTUNED_STEPS = 50
+
+
+class GivenUpError(Exception):
+    """The study has replaced this lane process: it must end."""
+
+
+class PackTooLargeError(Exception):
+    """The device or the host has not the memory for a pack of this capacity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,8 @@ class LaneSettings:
         horizon: of the runs; chunks divide it evenly.
         chunk_s: seconds that a chunk should take.
         save_s: seconds between row files.
+        silence_s: seconds without a report after which the lane is taken for dead.
+        patience_s: seconds for which the storage may fail.
     """
 
     task: TaskName
@@ -48,16 +65,8 @@ class LaneSettings:
     horizon: int
     chunk_s: float = 0.25
     save_s: float = 30.0
-
-
-@dataclass(slots=True)
-class _Parcel:
-    """What one exchange carries: trajectories and rows still to be written, results."""
-
-    done: dict[int, dict[str, Any]] = field(default_factory=dict)
-    pieces: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
-    saves: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    saved: dict[int, int] = field(default_factory=dict)
+    silence_s: float = 60.0
+    patience_s: float = 600.0
 
 
 class Lane:
@@ -72,10 +81,13 @@ class Lane:
         self.packs: dict[str, Pack] = {}
         self.records: dict[int, Record] = {}  # every run that the lane answers for
         self.waiting: deque[Grant] = deque()
-        self.outbox = _Parcel()
+        self.outbox = Parcel()
         self.rate = 0.0
+        self._exchange = Exchange(study, storage, who.process, settings.patience_s)
         self._chunks: dict[str, int] = {}
-        self._files = 0
+        self._announced: set[str] = set()  # packs whose compilation the study knows of
+        self._is_leaving = False
+        self._is_careful = False  # trains suspects, which are saved after every chunk
         self._last_save = self._last_sent = time.monotonic()
 
     @property
@@ -84,49 +96,71 @@ class Lane:
         return sum(pack.capacity - pack.free for pack in self.packs.values())
 
     def run(self, on_chunk: Callable[[], None] = lambda: None) -> None:
-        """Train until the study ends the sweep. `on_chunk` is called after every chunk."""
+        """Train until the study ends the sweep. `on_chunk` is called after every chunk.
+
+        Raises:
+            GivenUpError: the study has replaced this process.
+            PackTooLargeError: memory doesn't suffice; the study gets its runs back.
+        """
+        try:
+            self._train_until_end(on_chunk)
+        except PackTooLargeError:
+            self._depart()  # what has ended counts
+            self.packs.clear()  # whoever still has this lane must not keep its memory
+            raise
+        self.save_all()
+
+    def _train_until_end(self, on_chunk: Callable[[], None]) -> None:
+        exchange: Future[Answer] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="exchange") as pool:
-            exchange: Future[Answer] | None = pool.submit(self._send, _Parcel(), {}, self._room())
-            while True:
-                if exchange is not None and (exchange.done() or not self.active):
-                    answer = exchange.result()
-                    exchange = None
-                    if answer.end:
-                        self.save_all()
+            while not self._is_leaving:
+                if exchange is not None and (exchange.done() or self._must_wait()):
+                    answer, exchange = exchange.result(), None
+                    if not self._apply(answer):
                         return
-                    self._apply(answer)
                 self._fill()
-                if self.active:
+                if exchange is None and self._is_due():
+                    exchange = pool.submit(self._exchange.send, *self._prepare())
+                if not self.active:
+                    time.sleep(_IDLE_S)
+                elif not self._is_new_pack():
                     self._train_chunk()
                     on_chunk()
-                if exchange is None and self._is_due():
-                    self._prepare_save()
-                    parcel, self.outbox = self.outbox, _Parcel()
-                    if not self.active and not parcel.done:
-                        time.sleep(_IDLE_S)
-                    exchange = pool.submit(self._send, parcel, self._held(), self._room())
+        if exchange is not None:
+            self._apply(exchange.result())
+
+    def leave(self) -> None:
+        """Let `run` save, report and return after the present chunk."""
+        self._is_leaving = True
 
     def save_all(self) -> None:
-        """Write row files of every run and report them: the last thing before leaving."""
-        if not self.records and not self.outbox.done:
-            return
+        """Write row files of every run and give them up: the last thing before leaving."""
         self._last_save = float("-inf")
         self._prepare_save()
-        self._send(self.outbox, self._held(), 0)
-        self.outbox = _Parcel()
+        self._depart()
+
+    def _depart(self) -> None:
+        parcel, self.outbox = self.outbox, Parcel()
+        self._exchange.send(parcel, Report(who=self.who, leaving=True))
 
     def _held(self) -> dict[int, int]:
         """Step by run of everything that the lane has and has not reported as done."""
         waiting = {grant.run.id: 0 for grant in self.waiting}
         return waiting | {run: record.step for run, record in self.records.items()}
 
-    def _apply(self, answer: Answer) -> None:
+    def _apply(self, answer: Answer) -> bool:
+        """Do what the study answers; False when the sweep is over."""
+        if answer.gone:
+            raise GivenUpError
         for run in answer.drop:
             self._drop(run)
         for path in answer.obsolete:
             self.storage.remove(path)
+        if answer.grant:
+            self._is_careful = any(grant.is_suspect for grant in answer.grant)
         known = {grant.run.id for grant in self.waiting} | set(self.records)
         self.waiting.extend(grant for grant in answer.grant if grant.run.id not in known)
+        return not answer.end
 
     def _fill(self) -> None:
         """Put waiting runs into free slots."""
@@ -138,16 +172,29 @@ class Lane:
         settings = self.settings
         pack = self.packs.get(rule.name)
         if pack is None:
-            pack = Pack(self.task, rule, settings.capacity, settings.machine)
+            with _lack_of_memory_told():
+                pack = Pack(self.task, rule, settings.capacity, settings.machine)
             self.packs[rule.name] = pack
         record = Record(grant.run, self.task, settings.limits, settings.machine.eps)
-        row = None
-        if grant.row_file is not None:
-            row = rows.read_row(self.storage, grant.row_file, grant.run.id)
+        row = self._read_row(grant)
+        if row is None and grant.row_file is not None:
+            self.outbox.lost.append(grant.run.id)  # the study grants it again, from its start
+            return
+        if row is not None:
             record.restore(row)
+        with _lack_of_memory_told():
+            slot = pack.place(grant.run, row)
         self.records[grant.run.id] = record
-        slot = pack.place(grant.run, row)
         assert pack.step_of(slot) == record.step, "a row and its record are of different steps"
+
+    def _read_row(self, grant: Grant) -> dict[str, Tensor] | None:
+        """The saved row of a run; None when there is none, or none that can be read."""
+        if grant.row_file is None:
+            return None
+        try:
+            return rows.read_row(self.storage, grant.row_file, grant.run.id)
+        except rows.UnreadableError:
+            return None
 
     def _drop(self, run: int) -> None:
         self.records.pop(run, None)
@@ -171,7 +218,8 @@ class Lane:
         left = max(self.records[run].run.horizon - step for run, step in before.items())
         steps = min(self._chunk(name), left)
         started = time.perf_counter()
-        series = pack.train(steps)
+        with _lack_of_memory_told():
+            series = pack.train(steps)
         self._tune_chunk(name, (time.perf_counter() - started) / steps)
         for run, slot in pack.runs().items():
             record = self.records[run]
@@ -189,7 +237,7 @@ class Lane:
         horizon = self.settings.horizon
         wanted = min(max(1, round(self.settings.chunk_s / step_s)), horizon)
         if name not in self._chunks and step_s * 10 > self.settings.chunk_s:
-            wanted = min(50, horizon)  # that was the compilation
+            wanted = min(_UNTUNED_STEPS, horizon)  # that was the compilation
         self._chunks[name] = -(-horizon // -(-horizon // wanted))
 
     def _finish(self, record: Record, pack: Pack, slot: int) -> None:
@@ -202,21 +250,53 @@ class Lane:
         del self.records[run]
 
     def _prepare_save(self) -> None:
-        if time.monotonic() - self._last_save < self.settings.save_s:
+        if not self._is_save_due():
             return
         self._last_save = time.monotonic()
         for pack in self.packs.values():
             for run, slot in pack.runs().items():
                 record = self.records[run]
+                if record.step == record.written:  # what is on disk is its state
+                    continue
                 self.outbox.saves[run] = {**pack.row(slot), **record.save()}
                 self.outbox.saved[run] = record.step
                 self.outbox.pieces.append((run, *record.take_pending()))
 
+    def _is_new_pack(self) -> bool:
+        """Whether a pack is to be compiled of which the study has not heard yet."""
+        return any(
+            pack.free < pack.capacity and name not in self._chunks and name not in self._announced
+            for name, pack in self.packs.items()
+        )
+
+    def _must_wait(self) -> bool:
+        """Whether there is nothing to do before the answer."""
+        return not self.active or self._is_new_pack()
+
     def _is_due(self) -> bool:
-        if self.outbox.done or self._room() > 0:
+        if self.outbox.done or self.outbox.lost or self._room() > 0 or self._is_new_pack():
             return True
-        now = time.monotonic()
-        return now - self._last_sent > _HEARTBEAT_S or now - self._last_save > self.settings.save_s
+        return self._is_save_due() or time.monotonic() - self._last_sent > _HEARTBEAT_S
+
+    def _is_save_due(self) -> bool:
+        return self._is_careful or time.monotonic() - self._last_save > self.settings.save_s
+
+    def _prepare(self) -> tuple[Parcel, Report]:
+        """What is to be sent now."""
+        self._prepare_save()
+        parcel, self.outbox = self.outbox, Parcel()
+        self._announced |= set(self.packs)
+        is_compiling = bool(set(self.packs) - set(self._chunks))
+        self._last_sent = time.monotonic()
+        return parcel, Report(
+            who=self.who,
+            held=self._held(),
+            room=max(0, self._room()),
+            rate=self.rate,
+            capacity=self.settings.capacity,
+            quiet_s=COMPILING_S if is_compiling else self.settings.silence_s,
+            stride=_STRIDE_CHUNKS * max([_UNTUNED_STEPS, *map(self._chunk, self.packs)]),
+        )
 
     def _room(self) -> int:
         """Free slots, and those whose run ends within the next chunk."""
@@ -227,22 +307,19 @@ class Lane:
         )
         return self.settings.capacity - self.active - len(self.waiting) + ending
 
-    def _send(self, parcel: _Parcel, held: dict[int, int], room: int) -> Answer:
-        """Write the parcel's files, then report them. Runs in the exchange thread."""
-        self._last_sent = time.monotonic()
-        self._files += 1
-        name = f"{self.who.process}-{self._files:06d}"
-        part = trajectories.write_part(self.storage, name, parcel.pieces)
-        row_file = rows.write_rows(self.storage, name, parcel.saves) if parcel.saves else None
-        report = Report(
-            who=self.who,
-            held=held,
-            room=max(0, room),
-            done=parcel.done,
-            saved=parcel.saved,
-            row_file=row_file,
-            part=part,
-            rate=self.rate,
-            capacity=self.settings.capacity,
-        )
-        return self.study.sync(report)
+
+@contextmanager
+def _lack_of_memory_told() -> Iterator[None]:
+    """Tell a lack of memory from all other errors."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise PackTooLargeError(_first_line(error)) from error
+    except RuntimeError as error:
+        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        raise PackTooLargeError(_first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

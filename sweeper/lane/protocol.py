@@ -22,11 +22,13 @@ class Identity:
         process: unique id of this process.
         lane: index of the lane.
         host: where it runs.
+        node: id of its node, where the runtime has such.
     """
 
     process: str
     lane: int
     host: str
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Report:
 
     Args:
         who: the lane process.
+        number: 1, 2, ... of the reports of this process; the same again is a repetition.
         held: step by run id of every run that the lane has.
         room: runs that it can take.
         done: result by run id of runs that ended.
@@ -42,9 +45,16 @@ class Report:
         part: trajectories of runs in `done` and `saved`, up to those steps.
         rate: run-steps per second of the last chunk.
         capacity: slots.
+        quiet_s: seconds without a report after which this process is to be taken for dead; it
+            knows best, e.g. that it is about to compile.
+        stride: steps that a run of it makes at most until its next report.
+        lost: runs whose row file can't be read: they have to start anew.
+        leaving: this is its last report, it gives up what it held.
+        trouble: what keeps it from reporting more, in words.
     """
 
     who: Identity
+    number: int = 0
     held: Mapping[int, int] = field(default_factory=dict)
     room: int = 0
     done: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -53,14 +63,26 @@ class Report:
     part: Part | None = None
     rate: float = 0.0
     capacity: int = 0
+    quiet_s: float = 60.0
+    stride: int = 0
+    lost: tuple[int, ...] = ()
+    leaving: bool = False
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The right to train a run, from its start or from a row file."""
+    """The right to train a run, from its start or from a row file.
+
+    Args:
+        run: what to train.
+        row_file: where to go on; None is its start.
+        is_suspect: its lane died with it: save often, to tell what gets ahead from what doesn't.
+    """
 
     run: Run
     row_file: str | None = None
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +93,15 @@ class Answer:
         drop: runs that the lane must give up without reporting them.
         grant: runs to train.
         obsolete: row files that nobody needs any more.
-        end: the sweep is over.
+        end: the sweep is over, or to be interrupted: save, report a last time and leave.
+        gone: this process was given up and replaced: it must end and report nothing more.
     """
 
     drop: tuple[int, ...] = ()
     grant: tuple[Grant, ...] = ()
     obsolete: tuple[str, ...] = ()
     end: bool = False
+    gone: bool = False
 
 
 class StudyPort(Protocol):

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from sweeper.lane.storage import Storage
 
 FOLDER = "rows"
+
+
+class UnreadableError(Exception):
+    """A row file is gone, cut off or not what it should be."""
 
 
 def write_rows(storage: Storage, name: str, rows: Mapping[int, Mapping[str, Tensor]]) -> str:
@@ -28,13 +33,21 @@ def write_rows(storage: Storage, name: str, rows: Mapping[int, Mapping[str, Tens
 
 
 def read_row(storage: Storage, path: str, run: int) -> dict[str, Tensor]:
-    """The row of one run; raises KeyError when the file doesn't hold it."""
+    """The row of one run.
+
+    Raises:
+        UnreadableError: the file is gone or broken, or doesn't hold it.
+    """
     prefix = f"{run}/"
+    try:
+        tensors = load(storage.read(path))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UnreadableError(f"{path}: {error}") from error
     found = {
         key.removeprefix(prefix): tensor
-        for key, tensor in load(storage.read(path)).items()
+        for key, tensor in tensors.items()
         if key.startswith(prefix)
     }
     if not found:
-        raise KeyError(f"{path} holds no row of run {run}")
+        raise UnreadableError(f"{path} holds no row of run {run}")
     return found

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from sweeper.errors import SweepError
+
+_T = TypeVar("_T")
+_AGAIN_S = (0.1, 0.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +38,35 @@ class Storage:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(target)
+            _sync_folder(target.parent)
         except OSError:
             aside.unlink(missing_ok=True)
             raise
 
     def read(self, path: str) -> bytes:
-        """The bytes of a file; raises FileNotFoundError."""
-        return self.local(path).read_bytes()
+        """The bytes of a file; raises OSError when trying again doesn't help."""
+        return _patiently(self.local(path).read_bytes)
 
     def remove(self, path: str) -> None:
-        """Remove a file; one that is gone already is fine."""
-        self.local(path).unlink(missing_ok=True)
+        """Remove a file; one that can't be removed is left to the next launch."""
+        with suppress(OSError):
+            self.local(path).unlink(missing_ok=True)
 
     def prove_writable(self) -> None:
         """Raise SweepError unless files can be written here."""
-        probe = f".probe-{uuid.uuid4().hex[:8]}"
         try:
-            self.write(probe, b"")
-            self.remove(probe)
+            _patiently(self._prove_writable)
         except OSError as error:
             raise SweepError(
                 f"can't write to {self.folder}: {error.strerror or error}",
                 where="storage",
                 cure="Choose another folder with --storage.",
             ) from error
+
+    def _prove_writable(self) -> None:
+        probe = f".probe-{uuid.uuid4().hex[:8]}"
+        self.write(probe, b"")
+        self.remove(probe)
 
     def local(self, path: str) -> Path:
         """The file of a relative path; refuses paths that lead out of the folder."""
@@ -63,3 +75,24 @@ class Storage:
         if not full.is_relative_to(root.resolve()):
             raise SweepError(f"{path!r} leads out of {self.folder}", where="storage")
         return full
+
+
+def _patiently(action: Callable[[], _T]) -> _T:
+    """Do what may fail now and then."""
+    for delay in _AGAIN_S:
+        try:
+            return action()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            time.sleep(delay)
+    return action()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to disk, as far as the file system can: the database will name the file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

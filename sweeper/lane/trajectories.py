@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeper.errors import SweepError
 from sweeper.lane.storage import Storage
 from sweeper.optim.catalog import SERIES
 
@@ -54,7 +55,11 @@ def write_part(
 
 
 def read(storage: Storage, parts: Sequence[Part]) -> pa.Table:
-    """All named trajectories, columns run, step, loss, grad_norm, update_rms, lr, sorted."""
+    """All named trajectories, columns run, step, loss, grad_norm, update_rms, lr, sorted.
+
+    Raises:
+        SweepError: a part is gone or broken.
+    """
     tables = [_named_rows(storage, part) for part in parts]
     if not tables:
         return _table(0, 0, np.empty((0, len(SERIES)), dtype=np.float32))
@@ -63,7 +68,14 @@ def read(storage: Storage, parts: Sequence[Part]) -> pa.Table:
 
 
 def _named_rows(storage: Storage, part: Part) -> pa.Table:
-    table = pq.read_table(pa.BufferReader(storage.read(part.path)))
+    try:
+        table = pq.read_table(pa.BufferReader(storage.read(part.path)))
+    except (OSError, pa.ArrowException) as error:
+        raise SweepError(
+            f"{part.path} can't be read: {error}",
+            where=storage.folder,
+            cure="Put a copy of it back; the sweep's results don't need it, its curves do.",
+        ) from error
     runs, steps = table["run"].to_numpy(), table["step"].to_numpy()
     named = np.zeros(len(table), dtype=bool)
     for span in part.spans:

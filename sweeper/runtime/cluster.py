@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported. A sweep has its own progress, loggers and retries.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Else a late call of Tune would start a second Ray after ours was shut down.
-os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.errors import SweepError
 from sweeper.runtime import lanes, plan
 from sweeper.runtime.signals import sigterm_interrupts
+from sweeper.runtime.study_actor import NAMESPACE, StudyActor
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder
 
 _POLL_S = 0.3
 _DRAIN_S = 15.0
+_STUDY_GONE_S = 60.0
 
 
-def run_on_ray(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]], None]) -> None:
+def run_on_ray(
+    folder: Folder, spec: SweepSpec, launch: int, show: Callable[[dict[str, Any]], None]
+) -> None:
     """Train on Ray lanes until the sweep is over.
 
     Args:
+        launch: number of this launch.
         show: called with the study's status several times a second.
 
     Raises:
@@ -45,69 +41,93 @@ def run_on_ray(folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]],
         gpus = _gpus_per_lane(spec)
         count = _lane_count(spec, gpus)
         show({"phase": "starting Ray lanes"})
-        actor = _study_actor(folder)
-        thread = lanes.start_lanes(folder, spec, _study_name(folder), count=count, gpus=gpus)
+        actor = _study_actor(folder, launch)
+        name = _study_name(folder)
+        thread = lanes.start_lanes(folder, spec, name, launch=launch, count=count, gpus=gpus)
+        is_there = True
         try:
-            _follow(actor, thread, show)
+            _follow(actor, thread, show, patience_s=spec.lanes.patience)
         except KeyboardInterrupt:
             show({"phase": "saving the runs"})
-            _drain(actor)
+            is_there = _drain(actor)
             raise
         finally:
-            lanes.end_lanes(thread)
+            lanes.end_lanes(thread, wait_s=10.0 if is_there else 1.0)
 
 
 def _study_name(folder: Folder) -> str:
     return f"study-{folder.name}"
 
 
-def _study_actor(folder: Folder) -> Any:
+def _study_actor(folder: Folder, launch: int) -> Any:
+    # On this node: the folder, with the database in it, may be one of this machine only.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {
         "name": _study_name(folder),
-        "namespace": lanes.NAMESPACE,
+        "namespace": NAMESPACE,
         "num_cpus": 0,
         "max_restarts": -1,
+        "scheduling_strategy": here,
     }
+    study = ray.remote(StudyActor).options(**options)
     try:
-        return ray.remote(lanes.StudyActor).options(**options).remote(str(folder.path))
+        return study.remote(str(folder.path), launch)
     except ValueError as error:
         raise SweepError(f"sweep {folder.name!r} is running already on this cluster") from error
 
 
-def _follow(actor: Any, thread: threading.Thread, show: Callable[[dict[str, Any]], None]) -> None:
-    """Watch the study until it is finished."""
-    silent_since = time.monotonic()
+def _follow(
+    actor: Any,
+    thread: threading.Thread,
+    show: Callable[[dict[str, Any]], None],
+    *,
+    patience_s: float,
+) -> None:
+    """Watch the study until it is finished; `sweeper stop` is an interrupt from elsewhere."""
+    heard = time.monotonic()
     while True:
         try:
             status = ray.get(actor.status.remote(), timeout=5)
-            silent_since = time.monotonic()
+            heard = time.monotonic()
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
-            if time.monotonic() - silent_since > 60:  # Ray restarts it within seconds
+            if time.monotonic() - heard > _STUDY_GONE_S:  # Ray restarts it within seconds
                 raise SweepError(f"the study doesn't answer: {error}") from error
             time.sleep(_POLL_S)
             continue
-        show(status)
         if status["error"]:
             raise SweepError(f"the lanes ended with an error:\n{status['error']}")
+        if status["trouble_s"] > patience_s:
+            raise SweepError(
+                f"the study can't write its database: {status['trouble']}",
+                where="storage",
+                cure="Mend that, then go on with `sweeper resume`: nothing is lost.",
+            )
+        show(status)
         if status["finished"]:
             return
+        if status["stop"]:
+            raise KeyboardInterrupt
         if not thread.is_alive():
             raise SweepError("Ray Tune ended before the sweep did", cure="Look into ray.log.")
         time.sleep(_POLL_S)
 
 
-def _drain(actor: Any) -> None:
-    """Tell the lanes to save, and wait until none holds a run. Every call has a deadline."""
+def _drain(actor: Any) -> bool:
+    """Tell the lanes to save, and wait until none holds a run; False when Ray doesn't answer.
+
+    A signal to the whole process group has ended Ray, too: every call has a deadline.
+    """
     deadline = time.monotonic() + _DRAIN_S
     try:
         ray.get(actor.interrupt.remote(), timeout=5)
         while time.monotonic() < deadline:
             status = ray.get(actor.status.remote(), timeout=5)
             if not any(lane["held"] for lane in status["lanes"]):
-                return
+                break
             time.sleep(_POLL_S)
     except (ray.exceptions.RayError, KeyboardInterrupt):
-        return  # the last row files are what the sweep goes on from
+        return False  # the last row files are what the sweep goes on from
+    return True
 
 
 def _gpus_per_lane(spec: SweepSpec) -> float:
@@ -136,7 +156,7 @@ def _cluster(log: Path) -> Iterator[None]:
         # Without address="local" ray.init would join any cluster that it finds on this machine.
         ray.init(
             address="local",
-            namespace=lanes.NAMESPACE,
+            namespace=NAMESPACE,
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from sweeper import spec as spec_module
 from sweeper.errors import SweepError
 from sweeper.results.sweep import SweepHandle
 from sweeper.runtime.progress import Progress
+from sweeper.runtime.recorder import Recorder
 from sweeper.runtime.signals import sigterm_interrupts
 from sweeper.spec import SweepSpec
+from sweeper.study import cleaning, mirror
+from sweeper.study.database import Fenced, Unavailable, check_server
 from sweeper.study.folder import Folder, find, locked, unwritable
 from sweeper.tasks import registry
 from sweeper.tracking import process as tracker
 from sweeper.tracking import store
-
-_TRACKER_STALLED_S = 60.0
 
 
 def launch(
@@ -48,25 +49,46 @@ def launch(
     console = console or Console(stderr=True)
     folder = check(resolved)
     if folder.exists:
-        _check_same(folder, resolved)
+        resolved = _as_begun(folder, resolved)
         if _is_finished(folder, resolved):
-            return _finished(folder, console)
-    else:
-        folder.create(resolved)
-    return _run(folder, resolved, local=local, console=console)
+            return _finished(folder, resolved, console)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with locked(folder.path, "launch.lock"):
+        if folder.exists:
+            resolved = _as_begun(folder, resolved)  # another launch may have been quicker
+        else:
+            folder.create(resolved)
+        return _run(folder, resolved, local=local, console=console)
 
 
 def resume(
-    name: str, *, storage: str = "./sweeps", local: bool = False, console: Console | None = None
+    name: str,
+    *,
+    storage: str = "./sweeps",
+    local: bool = False,
+    add_trials: int = 0,
+    console: Console | None = None,
 ) -> SweepHandle:
-    """Go on with an interrupted sweep from its last row files; a finished one is shown."""
+    """Go on with a sweep from its last row files; a finished one is shown.
+
+    Args:
+        add_trials: trials more than its budget has; then a finished one goes on, too.
+    """
     folder = find(name, storage)
-    spec = folder.read_spec()
+    spec = _with_more_trials(folder.read_spec(), add_trials)
     check(spec)
     console = console or Console(stderr=True)
     if _is_finished(folder, spec):
-        return _finished(folder, console)
-    return _run(folder, spec, local=local, console=console)
+        return _finished(folder, spec, console)
+    with locked(folder.path, "launch.lock"):
+        return _run(folder, spec, local=local, console=console)
+
+
+def _with_more_trials(spec: SweepSpec, count: int) -> SweepSpec:
+    if not count:
+        return spec
+    budget = spec.budget.model_copy(update={"trials": spec.budget.trials + count})
+    return spec_module.check({**spec.model_dump(mode="json"), "budget": budget.model_dump()})
 
 
 def check(spec: SweepSpec) -> Folder:
@@ -80,6 +102,10 @@ def check(spec: SweepSpec) -> Folder:
     if problem:
         raise problem
     registry.TaskName(spec.task, spec.task_args).build()
+    if spec.study_url is not None:
+        check_server(spec.study_url)
+    if spec.search.mirror is not None:
+        mirror.check(spec.search.mirror)
     if not spec.tracking.later:
         store.check_reachable(spec.tracking.uri)
     return folder
@@ -93,9 +119,14 @@ def _resolve(spec: SweepSpec | Mapping[str, Any] | str | Path) -> SweepSpec:
     return spec_module.load(Path(spec))
 
 
-def _check_same(folder: Folder, spec: SweepSpec) -> None:
-    """Refuse to mix two sweeps in one folder."""
-    old, new = folder.read_spec().meaning(), spec.meaning()
+def _as_begun(folder: Folder, spec: SweepSpec) -> SweepSpec:
+    """The spec with what decides the results as it was begun: the order of keys does, too.
+
+    Raises:
+        SweepError: these are two sweeps; they are not mixed in one folder.
+    """
+    begun = folder.read_spec()
+    old, new = begun.meaning(), spec.meaning()
     changed = sorted(key for key in new if old.get(key) != new[key])
     if changed:
         raise SweepError(
@@ -103,56 +134,90 @@ def _check_same(folder: Folder, spec: SweepSpec) -> None:
             where=str(folder.path),
             cure="Give this one another name (--set name=...), or remove the old folder.",
         )
+    return spec.model_copy(update={key: getattr(begun, key) for key in old if key != "search"})
 
 
 def _is_finished(folder: Folder, spec: SweepSpec) -> bool:
     return SweepHandle(folder).finished and folder.read_spec().budget == spec.budget
 
 
-def _finished(folder: Folder, console: Console) -> SweepHandle:
-    """The results of a finished sweep; what MLflow could not take then, it gets now."""
-    if not tracker.read_progress(folder.path)["ended"]:
+def _finished(folder: Folder, spec: SweepSpec, console: Console) -> SweepHandle:
+    """The results of a finished sweep; what MLflow or a mirror could not take, they get now."""
+    is_new_mirror = spec.search.mirror != folder.read_spec().search.mirror
+    if is_new_mirror or not tracker.read_progress(folder.path)["ended"]:
         with locked(folder.path, "launch.lock"):
-            recorder = tracker.start(folder.path, folder.path / "tracker.log")
-            _await_tracker(folder, recorder, console, patient=True)
+            folder.write_spec(spec)
+            Recorder(folder, console).await_end(patient=True)
     return SweepHandle(folder)
 
 
 def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> SweepHandle:
-    with locked(folder.path, "launch.lock"), sigterm_interrupts():
+    """Run under the lock of the launch."""
+    with sigterm_interrupts():
         folder.write_spec(spec)
-        _put_ended(folder, None)
-        recorder = tracker.start(folder.path, folder.path / "tracker.log")
+        launch = _begin_launch(folder)
+        recorder = Recorder(folder, console)
         ended = "failed"
         try:
             with Progress(console, spec.name) as progress:
-                _train(folder, spec, progress.show, local=local)
+
+                def show(status: dict[str, Any]) -> None:
+                    recorder.keep_alive()
+                    progress.show(status)
+
+                _train(folder, spec, launch, show, local=local)
                 ended = "finished"
                 _recommend(folder)
         except KeyboardInterrupt:
             ended = "interrupted"
-            place = f" --storage {folder.path.parent}" if spec.storage != "./sweeps" else ""
-            hint = f"Interrupted. Go on with: sweeper resume {spec.name}{place}"
+            hint = f"Interrupted. Go on with: sweeper resume {spec.name}{_place(folder, spec)}"
             console.print(hint, soft_wrap=True, highlight=False)
             raise
         finally:
-            _put_ended(folder, ended)
-            _await_tracker(folder, recorder, console, patient=ended == "finished")
+            _end_launch(folder, launch, ended)
+            recorder.await_end(patient=ended == "finished")
     return SweepHandle(folder)
 
 
+def _place(folder: Folder, spec: SweepSpec) -> str:
+    return f" --storage {folder.path.parent}" if spec.storage != "./sweeps" else ""
+
+
+def _begin_launch(folder: Folder) -> int:
+    with closing(folder.database()) as database:
+        launch = database.begin_launch()
+        database.join_launch(launch)
+        database.put_meta(ended=None, launched_at=time.time())
+        cleaning.remove_orphans(folder.path, database)
+    return launch
+
+
+def _end_launch(folder: Folder, launch: int, ended: str) -> None:
+    """Say how it ended, unless a later launch has taken over or the database is out of reach."""
+    with suppress(Fenced, Unavailable), closing(folder.database()) as database:
+        database.join_launch(launch)
+        database.put_meta(ended=ended)
+        if ended == "finished":  # else a lane may still be on its way out
+            cleaning.remove_orphans(folder.path, database)
+
+
 def _train(
-    folder: Folder, spec: SweepSpec, show: Callable[[dict[str, Any]], None], *, local: bool
+    folder: Folder,
+    spec: SweepSpec,
+    launch: int,
+    show: Callable[[dict[str, Any]], None],
+    *,
+    local: bool,
 ) -> None:
     if local:
         from sweeper.runtime.local import run_local
 
-        run_local(folder, spec, show)
+        run_local(folder, spec, launch, show)
     else:
         # Importing Ray takes seconds and sets environment variables: only where it is used.
         from sweeper.runtime.cluster import run_on_ray
 
-        run_on_ray(folder, spec, show)
+        run_on_ray(folder, spec, launch, show)
 
 
 def _recommend(folder: Folder) -> None:
@@ -160,36 +225,11 @@ def _recommend(folder: Folder) -> None:
         found = SweepHandle(folder).recommendation()
     except SweepError:
         return  # every trial failed: the table says so
-    folder.storage.write("recommended.json", json.dumps(found, indent=2).encode())
-
-
-def _put_ended(folder: Folder, ended: str | None) -> None:
-    database = folder.database()
-    database.put_meta(ended=ended)
-    database.close()
-
-
-def _await_tracker(
-    folder: Folder, recorder: subprocess.Popen[bytes], console: Console, *, patient: bool
-) -> None:
-    """Wait until everything is recorded, as long as there is progress."""
-    moved, before = time.monotonic(), -1
-    limit = _TRACKER_STALLED_S if patient else 10.0
-    while recorder.poll() is None:
-        state = tracker.read_progress(folder.path)
-        recorded = state["recorded"]
-        if recorded != before:
-            moved, before = time.monotonic(), recorded
-        # An unreachable server says so at once: no need to wait for it for long.
-        if time.monotonic() - moved > (min(limit, 5.0) if state["error"] else limit):
-            recorder.terminate()
-            recorder.wait()
-            console.print(
-                f"MLflow has {recorded} of {state['told']} trials; "
-                f"`sweeper resume {folder.name}` records the rest. {state['error'] or ''}"
-            )
-            return
-        time.sleep(0.05)
-    if recorder.returncode:
-        log = folder.path / "tracker.log"
-        console.print(f"The MLflow tracker ended with code {recorder.returncode}: see {log}")
+    try:
+        folder.storage.write("recommended.json", json.dumps(found, indent=2).encode())
+    except OSError as error:
+        raise SweepError(
+            f"the sweep is finished, but recommended.json can't be written: {error.strerror}",
+            where=str(folder.path),
+            cure="`sweeper export` makes it anew.",
+        ) from error

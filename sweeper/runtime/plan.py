@@ -13,7 +13,7 @@ from sweeper.lane.pack import Machine
 from sweeper.optim.catalog import OPTIMIZERS
 from sweeper.space import Choice
 from sweeper.spec import SweepSpec
-from sweeper.study.study import open_trials_limit
+from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.registry import TaskName
 
 # Parquet of the trajectories, measured: loss of every step, three series of every tenth.
@@ -92,4 +92,19 @@ def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any
 
 def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:
     """What every lane is told."""
-    return LaneSettings(task_name(spec), slots, machine, spec.stability.limits(), spec.horizon)
+    lanes = spec.lanes
+    return LaneSettings(
+        task=task_name(spec),
+        capacity=slots,
+        machine=machine,
+        limits=spec.stability.limits(),
+        horizon=spec.horizon,
+        save_s=lanes.save,
+        silence_s=lanes.silence,
+        patience_s=lanes.patience,
+    )
+
+
+def halved(capacity: int, why: str) -> dict[str, Any]:
+    """The capacity after one for which memory didn't suffice, and why."""
+    return {"capacity": capacity // 2, "why": f"memory didn't suffice for {capacity}: {why}"}

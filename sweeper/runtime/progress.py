@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -29,12 +28,7 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
 
@@ -79,7 +73,8 @@ def _panel(name: str, status: dict[str, Any]) -> Group:
     for lane in status["lanes"]:
         slots = f"{min(lane['held'], lane['capacity'])} of {lane['capacity']}"
         lanes.add_row(str(lane["lane"]), lane["host"], slots, f"{lane['rate']:,.0f}")
-    return Group(head, Text(_best(status)), lanes)
+    lines: list[RenderableType] = [head, Text(_best(status)), lanes]
+    return Group(*lines, *(Text(one, style="red") for one in _troubles(status)))
 
 
 def _line(name: str, status: dict[str, Any]) -> str:
@@ -87,7 +82,14 @@ def _line(name: str, status: dict[str, Any]) -> str:
     return (
         f"{name}: {status['told']} of {status['trials']} trials, {len(status['lanes'])} lanes, "
         f"{rate:,.0f} run-steps/s, {_time_left(status)}; {_best(status)}"
+        + "".join(f"; {one}" for one in _troubles(status))
     )
+
+
+def _troubles(status: dict[str, Any]) -> list[str]:
+    """What keeps the study or a lane from working, in words."""
+    said = [f"the study waits: {status['trouble']}"] if status["trouble"] else []
+    return said + [f"lane {n['lane']}: {n['trouble']}" for n in status["lanes"] if n["trouble"]]
 
 
 def _best(status: dict[str, Any]) -> str:

@@ -2,12 +2,18 @@
 
 What it says is on disk before a call returns. A row file or a trajectory part counts when it is
 named here. Leases are not kept here: after a restart the lanes say what they hold.
+
+A launch that was superseded writes nothing any more (`join_launch`). What the disk or the server
+do is raised as Unavailable; the same call may then be made again, even if it was carried out and
+only its answer was lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,204 +22,225 @@ import sqlalchemy as sa
 from sweeper.errors import SweepError
 from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Part, Span
+from sweeper.study import changes, engine, migrations, tables
+from sweeper.study.engine import Unavailable, check_server
+from sweeper.study.tables import COMPLETE, FAIL, RUNNING, SCHEMA, Change, RunRow, Trial
 
-SCHEMA = 1
-RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
+__all__ = [
+    "Change", "Database", "Fenced", "RunRow", "Trial", "Unavailable", "check_server",
+    "COMPLETE", "FAIL", "RUNNING", "SCHEMA",
+]  # fmt: skip
 
-_metadata = sa.MetaData()
-_meta = sa.Table(
-    "meta",
-    _metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("value", sa.JSON, nullable=False),
-)
-_trials = sa.Table(
-    "trials",
-    _metadata,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("origin", sa.String(16), nullable=False),  # baseline or search
-    sa.Column("config", sa.JSON, nullable=False),
-    sa.Column("draws", sa.JSON, nullable=False),  # what Optuna drew, by parameter name
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("result", sa.JSON),
-    sa.Column("told", sa.Integer, unique=True),  # 1, 2, ... in the order of the telling
-)
-_runs = sa.Table(
-    "runs",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("trial", sa.ForeignKey("trials.number"), nullable=False, index=True),
-    sa.Column("seed", sa.Integer, nullable=False),
-    sa.Column("horizon", sa.Integer, nullable=False),
-    sa.Column("step", sa.Integer, nullable=False),
-    sa.Column("row_file", sa.String(255)),
-    sa.Column("result", sa.JSON),
-)
-_spans = sa.Table(
-    "spans",
-    _metadata,
-    sa.Column("part", sa.String(255), primary_key=True),
-    sa.Column("run", sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("first", sa.Integer, primary_key=True),
-    sa.Column("stop", sa.Integer, nullable=False),
-)
+_NO_RIGHT = "42501"  # PostgreSQL: insufficient privilege
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A trial as the database has it; `result` and `told` are there once it was told."""
-
-    number: int
-    origin: str
-    config: dict[str, Any]
-    draws: dict[str, Any]
-    state: str
-    result: dict[str, Any] | None
-    told: int | None
-
-
-@dataclass(slots=True)
-class RunRow:
-    """A run as the database has it; `result` is there once it has ended."""
-
-    run: Run
-    step: int
-    row_file: str | None
-    result: dict[str, Any] | None
+class Fenced(SweepError):
+    """This launch of the sweep is not the last one any more: it must not write."""
 
 
 class Database:
-    """The database of one sweep. Safe for several threads of one process."""
+    """The database of one sweep. Safe for several threads of one process.
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        if not create and not path.exists():
-            raise SweepError(f"there is no sweep at {path.parent}", where="storage")
-        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        sa.event.listen(self._engine, "connect", _set_pragmas)
-        if create:
-            _metadata.create_all(self._engine)
-            self.put_meta(schema=SCHEMA)
-        found = self.meta("schema")
-        if found != SCHEMA:
-            raise SweepError(
-                f"{path} has schema {found}",
-                allowed=str(SCHEMA),
-                cure="Use the version that made it.",
-            )
+    Args:
+        url: a path is a SQLite file, text a URL.
+        schema: of PostgreSQL, in which the tables of this sweep live.
+        create: make the tables where there are none.
+
+    Raises:
+        SweepError: there is no study, or one of a newer schema; an older one is brought up.
+        Unavailable: the disk or the server.
+    """
+
+    def __init__(
+        self, url: str | Path, *, schema: str | None = None, create: bool = False
+    ) -> None:
+        parsed = engine.to_url(url)
+        self._schema, self._where = schema, engine.shown(parsed, schema)
+        self._launch: int | None = None
+        if parsed.get_backend_name() == "sqlite" and not create:
+            path = Path(str(parsed.database))
+            if not path.exists():
+                raise SweepError(f"there is no sweep at {path.parent}", where="storage")
+        self._reader = engine.make_engine(parsed, schema)
+        self._writer = engine.writing(self._reader)
+        try:
+            self._open(create)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._reader.dispose()
+
+    # Launches
+
+    @contextmanager
+    def lock(self, *, wait_s: float = 0.0) -> Iterator[None]:
+        """Keep other launches out, by a connection of its own: it ends with this process.
+
+        Only on a server; for SQLite a lock file in the folder does it. A server that restarts
+        forgets the lock: what keeps an old launch from writing is the number of the launch.
+
+        Raises:
+            SweepError: another launch still has it after `wait_s` seconds.
+        """
+        if self._reader.dialect.name == "sqlite":
+            yield
+            return
+        key = migrations.lock_key(f"{self._schema}: launch")
+        with engine.reaching(self._where):
+            connection = self._reader.connect().execution_options(isolation_level="AUTOCOMMIT")
+            connection.detach()  # never back to the pool: its next user would have the lock
+        try:
+            with engine.reaching(self._where):
+                self._take_lock(connection, key, time.monotonic() + wait_s)
+            yield
+        finally:
+            with suppress(sa.exc.SQLAlchemyError):  # the server is gone, and the lock with it
+                connection.scalar(sa.select(sa.func.pg_advisory_unlock(key)))
+            with suppress(sa.exc.SQLAlchemyError):
+                connection.close()
+
+    def _take_lock(self, connection: sa.Connection, key: int, deadline: float) -> None:
+        while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))):
+            if time.monotonic() >= deadline:
+                raise SweepError(
+                    "this sweep is running already",
+                    where=self._where,
+                    cure="Wait for it, or end it with Ctrl-C where it runs. The lock of a machine "
+                    "that died goes within a minute.",
+                )
+            time.sleep(0.1)
+
+    def begin_launch(self) -> int:
+        """Begin a launch, counted from 1: those before it can't write any more."""
+        with self._begin() as connection:
+            number = (changes.launch(connection, change=True) or 0) + 1
+            changes.put_meta(connection, {"launch": number})
+            return number
+
+    def join_launch(self, number: int) -> None:
+        """From now on write only while `number` is the last launch; else raise Fenced."""
+        self._launch = number
+
+    # Reading
 
     def meta(self, key: str) -> Any:
         """A value of the sweep; None when it was never put."""
-        with self._engine.connect() as connection:
-            return connection.scalar(sa.select(_meta.c.value).where(_meta.c.key == key))
-
-    def put_meta(self, **values: Any) -> None:
-        """Put values of the sweep."""
-        with self._engine.begin() as connection:
-            _put_meta(connection, values)
+        table = tables.meta.c
+        with self._read() as connection:
+            return connection.scalar(sa.select(table.value).where(table.key == key))
 
     def trials(self, *, told_after: int | None = None) -> list[Trial]:
         """All trials by number, or those told after a place in the telling, in its order."""
-        query = sa.select(_trials).order_by(_trials.c.number)
+        table = tables.trials.c
+        query = sa.select(tables.trials).order_by(table.number)
         if told_after is not None:
-            query = sa.select(_trials).where(_trials.c.told > told_after).order_by(_trials.c.told)
-        with self._engine.connect() as connection:
+            query = sa.select(tables.trials).where(table.told > told_after).order_by(table.told)
+        with self._read() as connection:
             return [Trial(**row) for row in connection.execute(query).mappings()]
 
     def runs(self, trials: Iterable[int] | None = None) -> list[RunRow]:
         """All runs by id, or those of some trials."""
-        query = sa.select(_runs, _trials.c.config).join(_trials).order_by(_runs.c.id)
+        table = tables.runs.c
+        query = sa.select(tables.runs, tables.trials.c.config).join(tables.trials)
         if trials is not None:
-            query = query.where(_runs.c.trial.in_(list(trials)))
-        with self._engine.connect() as connection:
-            return [_run_row(row) for row in connection.execute(query).mappings()]
+            query = query.where(table.trial.in_(list(trials)))
+        with self._read() as connection:
+            found = connection.execute(query.order_by(table.id)).mappings()
+            return [_run_row(row) for row in found]
 
     def parts(self, runs: Iterable[int] | None = None) -> list[Part]:
         """The trajectory parts that count, with what of them counts."""
-        query = sa.select(_spans).order_by(_spans.c.part, _spans.c.run, _spans.c.first)
+        table = tables.spans.c
+        query = sa.select(tables.spans).order_by(table.part, table.run, table.first)
         if runs is not None:
-            query = query.where(_spans.c.run.in_(list(runs)))
+            query = query.where(table.run.in_(list(runs)))
         found: dict[str, list[Span]] = {}
-        with self._engine.connect() as connection:
+        with self._read() as connection:
             for row in connection.execute(query).mappings():
-                found.setdefault(row["part"], []).append(
-                    Span(row["run"], row["first"], row["stop"])
-                )
+                span = Span(row["run"], row["first"], row["stop"])
+                found.setdefault(row["part"], []).append(span)
         return [Part(path, tuple(spans)) for path, spans in found.items()]
+
+    # Writing
+
+    def put_meta(self, **values: Any) -> None:
+        """Put values of the sweep."""
+        with self._write() as connection:
+            changes.put_meta(connection, values)
 
     def add_trials(self, trials: Sequence[Trial], runs: Sequence[Run]) -> None:
         """Add trials and their runs."""
-        fresh = [
-            {"id": r.id, "trial": r.trial, "seed": r.seed, "horizon": r.horizon, "step": 0}
-            for r in runs
-        ]
-        with self._engine.begin() as connection:
-            connection.execute(sa.insert(_trials), [_columns(trial) for trial in trials])
-            connection.execute(sa.insert(_runs), fresh)
+        with self._write() as connection:
+            changes.add_trials(connection, trials, runs)
 
-    def record(
-        self,
-        *,
-        saved: Mapping[int, int],
-        row_file: str | None,
-        done: Mapping[int, Mapping[str, Any]],
-        part: Part | None,
-        told: Sequence[Trial],
-        meta: Mapping[str, Any],
-    ) -> None:
-        """Everything that one report changes, in one transaction.
+    def record(self, change: Change) -> None:
+        """Put a whole change on disk, in one transaction."""
+        with self._write() as connection:
+            changes.record(connection, change)
 
-        Args:
-            saved: step by run of the rows in `row_file`.
-            done: result by run.
-            part: trajectories up to those steps.
-            told: trials that are complete by this, with result and place in the telling.
-            meta: values of the sweep to put.
+    def claim(self, folder: str) -> bool:
+        """Take new tables for the sweep of a folder; False where another has them, or any trial.
+
+        Once more for the same folder is fine: a launch may die between this and its first trial.
         """
-        with self._engine.begin() as connection:
-            for run, step in saved.items():
-                _update_run(connection, run, step=step, row_file=row_file)
-            for run, result in done.items():
-                _update_run(
-                    connection, run, step=result["steps"], row_file=None, result=dict(result)
-                )
-            for span in part.spans if part else ():
-                values = {"part": part.path, "run": span.run, "first": span.first}  # type: ignore[union-attr]
-                connection.execute(sa.insert(_spans).values(**values, stop=span.stop))
-            for trial in told:
-                query = sa.update(_trials).where(_trials.c.number == trial.number)
-                connection.execute(query.values(**_columns(trial)))
-            _put_meta(connection, meta)
+        table = tables.meta.c
+        with self._write() as connection:
+            changes.launch(connection, change=True)  # two that claim come one after the other
+            owner = connection.scalar(sa.select(table.value).where(table.key == "folder"))
+            count = connection.scalar(sa.select(sa.func.count()).select_from(tables.trials))
+            if count or owner not in (None, folder):
+                return False
+            changes.put_meta(connection, {"folder": folder})
+            return True
 
+    # Transactions
 
-def _update_run(connection: sa.Connection, run: int, **values: Any) -> None:
-    connection.execute(sa.update(_runs).where(_runs.c.id == run).values(**values))
+    def _open(self, create: bool) -> None:
+        try:
+            with engine.reaching(self._where):
+                if create:
+                    migrations.create(self._writer, self._schema)
+                migrations.upgrade(self._reader, self._schema, self._where)
+        except sa.exc.DBAPIError as error:
+            mistake = self._explain(error)
+            if mistake is None:
+                raise
+            raise mistake from error
 
+    def _explain(self, error: sa.exc.DBAPIError) -> SweepError | None:
+        """What the user can do about a database that doesn't open, if anything."""
+        reason = engine.reason_of(error)
+        broken = sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
+        if engine.sqlite_code(error.orig) in broken:
+            return SweepError(f"can't read {self._where}: {reason}", cure="Put a backup back.")
+        if getattr(error.orig, "sqlstate", None) == _NO_RIGHT:
+            return SweepError(
+                f"{self._where}: {reason}",
+                where="study_url",
+                cure="It takes the right to make schemas: GRANT CREATE ON DATABASE ... TO ...",
+            )
+        return None
 
-def _put_meta(connection: sa.Connection, values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
-        updated = connection.execute(
-            sa.update(_meta).where(_meta.c.key == key).values(value=value)
-        )
-        if updated.rowcount == 0:
-            connection.execute(sa.insert(_meta).values(key=key, value=value))
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with engine.reaching(self._where), self._reader.connect() as connection:
+            yield connection
 
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        with engine.reaching(self._where), self._writer.begin() as connection:
+            yield connection
 
-def _columns(trial: Trial) -> dict[str, Any]:
-    return {column.name: getattr(trial, column.name) for column in _trials.columns}
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self._begin() as connection:
+            if self._launch is not None and changes.launch(connection) != self._launch:
+                raise Fenced("another launch of this sweep has taken over", where=self._where)
+            yield connection
 
 
 def _run_row(row: sa.RowMapping) -> RunRow:
     run = Run(row["id"], row["trial"], row["config"], row["seed"], row["horizon"])
-    return RunRow(run, row["step"], row["row_file"], row["result"])
-
-
-def _set_pragmas(connection: Any, record: object) -> None:
-    del record
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+    return RunRow(run, row["step"], row["row_file"], row["result"], row["deaths"])

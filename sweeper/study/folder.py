@@ -21,6 +21,7 @@ from sweeper.errors import SweepError, nearest
 from sweeper.lane.storage import Storage
 from sweeper.spec import SweepSpec, check
 from sweeper.study.database import Database
+from sweeper.study.engine import schema_of
 
 SCHEMA = 1
 _PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pyarrow")
@@ -38,28 +39,57 @@ class Folder:
 
     @property
     def exists(self) -> bool:
-        return (self.path / "sweep.yaml").exists()
+        return self._file.exists()
 
     @property
     def storage(self) -> Storage:
         return Storage(str(self.path))
 
     def database(self) -> Database:
-        """The study's database; raises SweepError where there is none."""
-        return Database(self.path / "study.db")
+        """The study's database, where sweep.yaml says it is.
+
+        Raises:
+            SweepError: there is none.
+            Unavailable: the disk or the server.
+        """
+        found = self._server()
+        if found is None:
+            return Database(self.path / "study.db")
+        url, name = found
+        return Database(url, schema=schema_of(name))
 
     def create(self, spec: SweepSpec) -> None:
         """Lay the folder out: spec, versions, empty database.
 
         The spec is written last: a folder without it is no sweep and is laid out again.
+
+        Raises:
+            SweepError: the database has trials, or belongs to another folder.
+            Unavailable: the disk or the server.
         """
         for folder in ("trajectories", "rows", "report"):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
-        Database(self.path / "study.db", create=True).close()
+        if spec.study_url is None:
+            database, owner = Database(self.path / "study.db", create=True), "."
+        else:
+            schema = schema_of(spec.name)
+            database = Database(spec.study_url, schema=schema, create=True)
+            owner = str(self.path)
+        try:
+            if not database.claim(owner):
+                raise _taken(self.path, spec)
+        finally:
+            database.close()
         self.write_spec(spec)
 
     def write_spec(self, spec: SweepSpec) -> None:
-        """Write sweep.yaml: the resolved spec, with versions and git commit."""
+        """Write sweep.yaml: the resolved spec, with versions and git commit.
+
+        Raises:
+            SweepError: the study is in another database than this spec names.
+        """
+        if self.exists:
+            self._check_same_database(spec)
         content = {
             "schema": SCHEMA,
             "spec": spec.model_dump(mode="json"),
@@ -72,11 +102,68 @@ class Folder:
         """The spec of the sweep; raises SweepError where there is none."""
         if not self.exists:
             raise _no_sweep(self.path)
-        content, _ = spec_file.read(self.path / "sweep.yaml")
-        if content.get("schema") != SCHEMA:
-            raise SweepError(f"{self.path / 'sweep.yaml'} has another schema", allowed=str(SCHEMA))
+        content = _read(self._file)
         # The folder may have been moved: its own place is what counts.
         return check({**content["spec"], "storage": str(self.path.parent)}, "sweep.yaml")
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "sweep.yaml"
+
+    def _server(self) -> tuple[str, str] | None:
+        """URL of the study's server and name of the sweep there; None for SQLite."""
+        return _place(_read(self._file)) if self.exists else None
+
+    def _check_same_database(self, spec: SweepSpec) -> None:
+        found = self._server()
+        url = found[0] if found else None
+        if url != spec.study_url:
+            raise SweepError(
+                f"the study of this sweep is in {url or self.path / 'study.db'}",
+                where="study_url",
+                cure=f"Leave study_url as it is. If you moved the database, name the new one in "
+                f"{self._file}.",
+            )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of sweep.yaml; raises SweepError where that is damaged or of another version."""
+    cure = "Put a copy of it back. The trials are safe: they are in the study's database."
+    try:
+        content, _ = spec_file.read(path)
+    except SweepError as error:
+        raise SweepError(f"can't read it: {error.what}", where=str(path), cure=cure) from error
+    if content.get("schema", SCHEMA) != SCHEMA:
+        raise SweepError(
+            f"schema {content['schema']!r}",
+            where=str(path),
+            allowed=str(SCHEMA),
+            cure="Use the version of sweeper that made it.",
+        )
+    # A spec that was cut off may still be one, with other values: the end must be there.
+    whole = {"schema", "spec", "versions", "commit"} <= content.keys()
+    if not whole or not isinstance(content["spec"], dict):
+        raise SweepError("it is cut off", where=str(path), cure=cure)
+    return content
+
+
+def _place(content: Mapping[str, Any]) -> tuple[str, str] | None:
+    url, name = content["spec"].get("study_url"), content["spec"].get("name")
+    return None if url is None else (str(url), str(name))
+
+
+def _taken(path: Path, spec: SweepSpec) -> SweepError:
+    """The new sweep finds its database in use."""
+    if spec.study_url is None:
+        return SweepError(
+            f"{path / 'study.db'} holds trials, but sweep.yaml is missing",
+            cure="Put sweep.yaml back, or remove the folder.",
+        )
+    return SweepError(
+        f"another sweep named {spec.name!r} lives in that database",
+        where="study_url",
+        cure=f"Choose another name (--set name=...), or drop its schema {schema_of(spec.name)}.",
+    )
 
 
 @contextmanager

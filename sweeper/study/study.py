@@ -5,33 +5,32 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from sweeper.lane.protocol import Answer, Grant, Report
-from sweeper.lane.run import Run
-from sweeper.lane.trajectories import Part
-from sweeper.ranking.objective import trial_result
 from sweeper.spec import SweepSpec
-from sweeper.study.database import COMPLETE, RUNNING, Database, RunRow, Trial
-from sweeper.study.leases import Leases
-from sweeper.study.samplers import ADAPTIVE
-from sweeper.study.search import Search
+from sweeper.study import reports
+from sweeper.study.book import Book
+from sweeper.study.database import Change, Database, Trial, Unavailable
+from sweeper.study.leases import Death, Leases
+from sweeper.study.suspects import MOST_CRASHES, MOST_SILENT, Progress, Suspects, shows_crash
+from sweeper.study.trials import Trials, open_trials_limit
 
-# A lane process that fails this often in a row, without a step in between, ends the sweep.
+# Lanes that fail this often, without anything reported in between, end the sweep.
 _MAX_FAILURES = 3
-
-
-def open_trials_limit(spec: SweepSpec) -> int | None:
-    """Trials to train at once: an adaptive sampler learns nothing from those still running.
-
-    A quarter more may be proposed ahead, so that a free slot finds its next run waiting.
-    """
-    return max(1, spec.budget.trials // 8) if spec.search.sampler in ADAPTIVE else None
+_HEALTH_EVERY_S = 2.0
 
 
 class Study:
     """Thread-safe. Every answer is on disk before it is given.
+
+    A call that raises Unavailable has changed nothing that anybody sees. What it was about to
+    write is written before anything else is done: the database may have it already.
 
     Args:
         database: of the sweep; what it holds is taken over.
@@ -39,6 +38,9 @@ class Study:
         hold_back_s: seconds in which runs that were open before are only given to a lane that
             says it holds them: what a restart under living lanes needs.
         clock: seconds, monotonic.
+        wall_clock: seconds since 1970.
+        explain: the last words of a dead lane process, or why it doesn't count as a death of its
+            runs: None, e.g. when its whole node is gone.
     """
 
     def __init__(
@@ -48,202 +50,245 @@ class Study:
         *,
         hold_back_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        explain: Callable[[Death], str | None] = lambda death: "",
     ) -> None:
         self._database, self._spec, self._clock = database, spec, clock
+        self._wall_clock, self._explain = wall_clock, explain
         self._lock = threading.RLock()
-        self._limits = spec.stability.limits()
-        self._open_limit = open_trials_limit(spec)
-        self._baselines, self._seeds = spec.baselines, spec.seed_list
-        self._trials = {trial.number: trial for trial in database.trials()}
-        self._runs = {row.run.id: row for row in database.runs()}
-        self._open = {number for number, trial in self._trials.items() if trial.state == RUNNING}
-        self._told = sum(trial.told is not None for trial in self._trials.values())
-        self._steps = sum(row.step for row in self._runs.values())
-        self._best: dict[str, Any] | None = None
-        self._search = Search(spec.parsed_space, spec.search.sampler, spec.search.seed)
-        self._search.rebuild([t for t in self._trials.values() if t.origin == "search"])
-        for trial in self._trials.values():
-            self._note_best(trial)
+        self._is_adaptive = open_trials_limit(spec) is not None
+        self._book = Book(database, len(spec.seed_list))
+        self._trials = Trials(self._book, spec)
         self._elapsed_before = float(database.meta("elapsed_s") or 0.0)
         self._started = clock()
-        self._leases = Leases(clock, hold_until=clock() + hold_back_s)
+        rows = self._book.open_runs()
+        self._deaf_s = 0.0
+        self._leases = Leases(
+            self._listening, [row.run.id for row in rows], hold_until=clock() + hold_back_s
+        )
+        self._suspects = Suspects({row.run.id: (row.deaths, row.step) for row in rows})
+        self._dead: deque[Death] = deque()  # to be buried
+        self._words: dict[int, str] = {}  # of the last lane that died with a run
+        self._apart: set[str] = set()  # lane processes that train suspects, group by group
+        self._unsure: Callable[[], None] | None = None  # begun, and perhaps not on disk
+        self._obsolete: list[str] = []
         self._failures = 0
         self._error: str | None = None
+        self._closing = False
+        self._health_at = float("-inf")
+        before = database.meta("health") or {}
+        self._repeated = int(before.get("repeated_steps", 0))
+        if not hold_back_s:  # no lane lives on that has what was not saved
+            self._repeated += max(0, int(before.get("run_steps", 0)) - self._book.steps)
 
     # What lanes call
 
     def sync(self, report: Report) -> Answer:
         """Exchange with a lane; see sweeper.lane.protocol."""
+        process = report.who.process
         with self._lock:
-            self._leases.heard(report)
-            drop = tuple(run for run in report.held if not self._adopt(report, run))
-            obsolete = self._take(report)
-            if self.finished or self._error:
-                return Answer(drop, (), obsolete, end=True)
-            return Answer(drop, self._grants(report), obsolete)
+            if self._leases.is_gone(process):
+                return Answer(gone=True)
+            if self._leases.is_stale(report):
+                return Answer()
+            self._dead += self._leases.heard(report)
+            self._settle()
+            self._reset(report)
+            refused = reports.refused(report, self._book)
+            drop = tuple(r for r in report.held if r in refused or not self._adopt(report, r))
+            self._take(report, refused)
+            drop += self._take_back(report)
+            if report.leaving:
+                self._leases.remove(process)
+            self._note_health()
+            is_end = report.leaving or self._closing or bool(self._error) or self.finished
+            grant = () if is_end else self._grants(report)
+            obsolete, self._obsolete = tuple(self._obsolete), []
+            return Answer(drop, grant, obsolete, end=is_end)
 
-    def lane_failed(self, message: str, *, final: bool) -> None:
+    def lane_failed(self, process: str, message: str, *, final: bool) -> None:
         """A lane process ended with an error; `final` when a restart would not cure it."""
         with self._lock:
-            self._failures += 1
-            if final or self._failures >= _MAX_FAILURES:
+            if final:
                 self._error = message
+            self._settle()
+            is_known = self._leases.is_dead(process)
+            death = self._leases.remove(process)
+            if death is not None:
+                self._count_repeated(death)
+            if is_known or final:
+                return
+            if death is not None and death.runs:
+                self._blame(death, message, is_crash=True)
+            else:
+                self._fail(message)
 
     # What the driver calls
+
+    def close(self) -> None:
+        """From now on no run is given out, and every lane is told to save and leave."""
+        with self._lock:
+            self._closing = True
 
     @property
     def finished(self) -> bool:
         """Whether every trial is told and no further one may start."""
         with self._lock:
-            return not self._open and not self._may_start()
+            return not self._book.open and not self._may_start()
 
     def status(self) -> dict[str, Any]:
         """Progress in plain values."""
         with self._lock:
+            self._note_health()
             return {
                 "trials": self._spec.budget.trials,
-                "told": self._told,
-                "running": len(self._open),
+                "told": self._book.told,
+                "running": len(self._book.open),
                 "run_steps": self._steps_now(),
-                "best": self._best,
+                "best": self._trials.best,
                 "lanes": self._leases.lanes(),
                 "elapsed_s": self._elapsed(),
                 "finished": self.finished,
                 "error": self._error,
             }
 
+    # Deaths
+
+    def _settle(self) -> None:
+        """Finish what was begun: what may or may not be on disk, and who is to be buried."""
+        work, self._unsure = self._unsure, None
+        if work is not None:
+            self._do(work)
+        while self._dead:
+            self._bury(self._dead.popleft())
+
+    def _do(self, work: Callable[[], None]) -> None:
+        """Do something that writes; what the database fails on is done again, before all else."""
+        with self._deaf():
+            try:
+                work()
+            except Unavailable:
+                self._unsure = work
+                raise
+
+    def _bury(self, death: Death) -> None:
+        self._count_repeated(death)
+        words = self._explain(death)
+        if words is None:
+            return
+        if death.runs:
+            self._blame(death, words, is_crash=shows_crash(words))
+        else:
+            self._fail(words or "a lane died that had nothing to train")
+
+    def _count_repeated(self, death: Death) -> None:
+        """Note the steps that are to be made again, as far as they were heard of."""
+        rows = [self._book.runs[run] for run in death.runs if self._book.is_open(run)]
+        self._repeated += sum(max(0, death.held.get(r.run.id, 0) - r.step) for r in rows)
+
+    def _blame(self, death: Death, words: str, *, is_crash: bool) -> None:
+        """Suspect the runs of a dead lane; give up the one that has died alone."""
+        open_runs = [self._book.runs[run] for run in death.runs if self._book.is_open(run)]
+        runs = {row.run.id: Progress(row.step, death.held.get(row.run.id, 0)) for row in open_runs}
+        deaths = self._suspects.deaths_after(runs)
+        self._words |= dict.fromkeys(runs, words) if words else {}
+        most = MOST_CRASHES if is_crash else MOST_SILENT
+        # A lane that woke up may still train what it was told to drop.
+        is_alone = len({*death.runs, *death.held}) == 1
+        told = [self._given_up(r, most) for r in runs if is_alone and deaths[r] >= most]
+
+        def then() -> None:
+            if told:
+                self._fail(told[0].error or "")
+            else:
+                self._suspects.blame(deaths, runs, death.stride)
+
+        self._write(Change(deaths=deaths, told=told), then)
+
+    def _given_up(self, run: int, deaths: int) -> Trial:
+        row = self._book.runs[run]
+        words = self._words.get(run) or "it left no message"
+        error = (
+            f"run {run} (seed {row.run.seed}): its lane died {deaths} times with it, "
+            f"the last time with it alone:\n{words}"
+        )
+        return self._trials.given_up(run, error)
+
+    def _fail(self, message: str) -> None:
+        self._failures += 1
+        if self._failures >= _MAX_FAILURES:
+            self._error = message
+
     # Reports
 
     def _adopt(self, report: Report, run: int) -> bool:
         """Whether the lane may go on with a run that it holds."""
-        row = self._runs.get(run)
-        if row is None or row.result is not None:
-            return False
-        return self._leases.acquire(run, report.who.process)
+        return self._book.is_open(run) and self._leases.acquire(run, report.who.process)
 
-    def _take(self, report: Report) -> tuple[str, ...]:
-        """Put what was reported on disk; returns row files that nobody needs any more."""
-        mine = {run for run in (*report.done, *report.saved) if self._is_owned(run, report)}
+    def _reset(self, report: Report) -> None:
+        """Start runs anew whose row file can't be read.
+
+        Who was silent for long may speak of a row file that was replaced since, and removed.
+        """
+        runs = self._book.runs
+        lost = [r for r in report.lost if self._leases.was_given(report, r, runs[r].row_file)]
+        if lost:
+            self._write(Change(reset=lost))
+
+    def _take(self, report: Report, refused: set[int]) -> None:
+        """Put what was reported on disk."""
+        reported = [r for r in (*report.done, *report.saved) if r not in refused]
+        mine = {run for run in reported if self._adopt(report, run)}
+        mine -= {run for run in mine if reports.is_known(report, run, self._book)}
         done = {run: result for run, result in report.done.items() if run in mine}
         saved = {run: step for run, step in report.saved.items() if run in mine - set(done)}
-        if not mine:
-            return ()
-        before = {self._runs[run].row_file for run in mine}
-        for run, step in saved.items():
-            self._advance(run, step, report.row_file)
-        for run, result in done.items():
-            self._advance(run, result["steps"], None)
-            self._runs[run].result = dict(result)
+        held = {run: step for run, step in report.held.items() if self._is_owner(report, run)}
+        cleared = self._suspects.cleared_by(held, saved, done)
+        if mine or cleared:
+            change = Change(
+                saved=saved,
+                row_file=report.row_file,
+                done=done,
+                part=reports.part_of(report.part, mine),
+                told=self._trials.completed_by(done),
+                deaths=dict.fromkeys(cleared, 0),
+                meta={"elapsed_s": self._elapsed()},
+            )
+            self._write(change, partial(self._taken, change))
+        ahead = (step - self._book.runs[run].step for run, step in held.items())
+        self._leases.note_beyond(report.who.process, sum(max(0, steps) for steps in ahead))
+
+    def _taken(self, change: Change) -> None:
+        self._suspects.clear(change.deaths)
+        for run in change.done:
             self._leases.release(run)
-        told = [
-            self._complete(n)
-            for n in sorted({self._runs[r].run.trial for r in done})
-            if self._is_complete(n)
-        ]
-        self._database.record(
-            saved=saved,
-            row_file=report.row_file,
-            done=done,
-            part=_part_of(report.part, mine),
-            told=told,
-            meta={"elapsed_s": self._elapsed()},
-        )
-        for trial in told:
-            self._tell(trial)
-        self._failures = 0
-        still_needed = {row.row_file for row in self._runs.values() if row.result is None}
-        return tuple(path for path in before - still_needed if path is not None)
+        if change.done or change.saved:
+            self._failures = 0
 
-    def _is_owned(self, run: int, report: Report) -> bool:
-        """Whether a report on a run counts: it is open, and nobody else has its lease."""
-        row = self._runs.get(run)
-        is_open = row is not None and row.result is None
-        return is_open and self._leases.acquire(run, report.who.process)
+    def _is_owner(self, report: Report, run: int) -> bool:
+        return self._leases.owner(run) == report.who.process
 
-    def _advance(self, run: int, step: int, row_file: str | None) -> None:
-        row = self._runs[run]
-        self._steps += step - row.step
-        row.step, row.row_file = step, row_file
+    def _write(self, change: Change, then: Callable[[], None] = lambda: None) -> None:
+        """Make a change, and do what follows from it once it is on disk."""
 
-    # Trials
+        def work() -> None:
+            self._obsolete += self._trials.write(change)
+            for trial in change.told:
+                runs = [row.run.id for row in self._book.rows(trial.number)]
+                self._suspects.clear(runs)
+                for run in runs:
+                    self._leases.release(run)
+            then()
 
-    def _is_complete(self, number: int) -> bool:
-        return number in self._open and all(row.result is not None for row in self._rows(number))
-
-    def _rows(self, number: int) -> list[RunRow]:
-        width = len(self._seeds)
-        return [self._runs[number * width + index] for index in range(width)]
-
-    def _complete(self, number: int) -> Trial:
-        limits = self._limits
-        result = trial_result(
-            [row.result for row in self._rows(number) if row.result is not None],
-            climb=limits.climb,
-            give_back=limits.give_back,
-            cvar=limits.cvar,
-        )
-        old = self._trials[number]
-        self._told += 1
-        trial = Trial(number, old.origin, old.config, old.draws, COMPLETE, result, self._told)
-        self._trials[number] = trial
-        self._open.discard(number)
-        return trial
-
-    def _tell(self, trial: Trial) -> None:
-        assert trial.result is not None
-        if trial.origin == "search":
-            number = trial.number - len(self._baselines)
-            self._search.tell(number, trial.result["robust_loss"], trial.result["violation"])
-        self._note_best(trial)
-
-    def _note_best(self, trial: Trial) -> None:
-        if trial.result is None:
-            return
-        found = {"trial": trial.number, "config": trial.config, **trial.result}
-        if self._best is None or _order(found) < _order(self._best):
-            self._best = found
+        self._do(work)
 
     def _may_start(self) -> bool:
         budget = self._spec.budget
         return (
-            len(self._trials) < budget.trials
+            len(self._book.trials) < budget.trials
             and (budget.time is None or self._elapsed() < budget.time)
             and (budget.run_steps is None or self._steps_now() < budget.run_steps)
         )
-
-    def _start_trials(self, room: int) -> list[Run]:
-        """New trials until their runs fill the room, as far as they may start."""
-        trials: list[Trial] = []
-        runs: list[Run] = []
-        limit = None if self._open_limit is None else math.ceil(1.25 * self._open_limit)
-        while len(runs) < room and self._may_start():
-            if limit is not None and len(self._open) >= limit:
-                break
-            trial, own = self._start_trial()
-            trials.append(trial)
-            runs += own
-        if trials:
-            self._database.add_trials(trials, runs)
-        return runs
-
-    def _start_trial(self) -> tuple[Trial, list[Run]]:
-        number = len(self._trials)
-        if number < len(self._baselines):
-            draws: dict[str, Any] = {}
-            origin, config = "baseline", self._baselines[number]
-        else:
-            origin = "search"
-            draws, config = self._search.ask()
-        width, horizon = len(self._seeds), self._spec.horizon
-        runs = [
-            Run(number * width + index, number, config, seed, horizon)
-            for index, seed in enumerate(self._seeds)
-        ]
-        trial = Trial(number, origin, config, draws, RUNNING, None, None)
-        self._trials[number] = trial
-        self._open.add(number)
-        self._runs |= {run.id: RunRow(run, 0, None, None) for run in runs}
-        return trial, runs
 
     # Leases
 
@@ -251,47 +296,94 @@ class Study:
         process, held = report.who.process, set(report.held)
         # An answer that was lost: what it granted is granted again.
         again = [run for run in self._leases.of(process) if run not in held]
-        chosen = again + self._choose(self._portion(report) - len(again))
-        for run in chosen:
-            self._leases.acquire(run, process)
-        return tuple(Grant(self._runs[run].run, self._runs[run].row_file) for run in chosen)
+        chosen = again + self._choose(report, self._portion(report) - len(again))
+        rows = [self._book.runs[run] for run in chosen]
+        for row in rows:
+            self._leases.give(report, row.run.id, row.row_file)
+        return tuple(Grant(r.run, r.row_file, r.run.id in self._suspects) for r in rows)
 
     def _portion(self, report: Report) -> int:
         """Runs to give at once. An adaptive search fills a pack by quarters: its rows then end at
         different times, and proposing their successors overlaps with the training of the others.
         """
-        if self._open_limit is None:
+        if not self._is_adaptive:
             return report.room
         return min(report.room, max(1, math.ceil(report.capacity / 4)))
 
-    def _choose(self, room: int) -> list[int]:
+    def _choose(self, report: Report, room: int) -> list[int]:
         """Runs that nobody has, oldest trial first; new trials are started as far as they may."""
-        if room <= 0:
+        mine = self._leases.of(report.who.process)
+        if room <= 0 or any(run in self._suspects for run in mine):
             return []
-        free = [
-            row.run.id
-            for number in sorted(self._open)
-            for row in self._rows(number)
-            if row.result is None and self._leases.is_free(row.run.id)
-        ]
-        free += [run.id for run in self._start_trials(room - len(free))]
-        return free[:room]
+        is_empty = not mine and not report.held
+        if is_empty or report.who.process in self._apart:
+            group = self._suspects.group(self._leases.is_free, report.capacity)
+            if group:
+                self._apart.add(report.who.process)
+                return group[:room] if is_empty else []
+            self._apart.discard(report.who.process)
+        chosen = self._unsuspected(room)
+        missing = room - len(chosen)
+        if missing > 0 and self._may_start() and self._trials.propose(missing):
+            self._do(self._start)
+            chosen = self._unsuspected(room)
+        return chosen
+
+    def _take_back(self, report: Report) -> tuple[int, ...]:
+        """Take what a lane has cleared and saved away from it: other suspects wait for the lane.
+
+        Else these would wait until it has trained the first ones to their end.
+        """
+        mine = self._leases.of(report.who.process)
+        if report.who.process not in self._apart or any(run in self._suspects for run in mine):
+            return ()
+        if any(report.held.get(run) != self._book.runs[run].step for run in mine):
+            return ()  # it saves them soon
+        if not self._suspects.group(self._leases.is_free, report.capacity):
+            return ()
+        for run in mine:
+            self._leases.give_back(run)
+        return tuple(mine)
+
+    def _unsuspected(self, most: int) -> list[int]:
+        free = (run for run in self._leases.free() if run not in self._suspects)
+        return list(islice(free, most))
+
+    def _start(self) -> None:
+        self._leases.offer(self._trials.add_proposed())
+
+    # Time and steps
+
+    def _listening(self) -> float:
+        """Seconds, without those in which lanes had to wait for the database: nobody is silent."""
+        return self._clock() - self._deaf_s
+
+    @contextmanager
+    def _deaf(self) -> Iterator[None]:
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._deaf_s += self._clock() - began
 
     def _steps_now(self) -> int:
-        return self._steps + self._leases.steps_beyond(
-            {r: self._runs[r].step for r in self._leases.all()}
-        )
+        return self._book.steps + self._leases.steps_beyond()
 
     def _elapsed(self) -> float:
         return self._elapsed_before + self._clock() - self._started
 
-
-def _order(found: Mapping[str, Any]) -> tuple[float, float, int]:
-    return found["failure_fraction"], found["robust_loss"], found["trial"]
-
-
-def _part_of(part: Part | None, runs: set[int]) -> Part | None:
-    """A part with the spans of some runs only."""
-    if part is None:
-        return None
-    return Part(part.path, tuple(span for span in part.spans if span.run in runs))
+    def _note_health(self) -> None:
+        """Let others see from the database alone how the sweep fares."""
+        if self._clock() - self._health_at < _HEALTH_EVERY_S:
+            return
+        self._health_at = self._clock()
+        health = {
+            "at": self._wall_clock(),
+            "lanes": self._leases.lanes(),
+            "run_steps": self._steps_now(),
+            "repeated_steps": self._repeated,
+            "elapsed_s": self._elapsed(),
+            "error": self._error,
+        }
+        with self._deaf(), suppress(Unavailable):  # nothing depends on it
+            self._database.put_meta(health=health)

@@ -6,13 +6,14 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweeper.ranking.objective import worst_run
 from sweeper.spec import SweepSpec
 from sweeper.study.database import RunRow, Trial
+from sweeper.study.identity import short_error
 from sweeper.tracking.store import Point
 
 SWEEP, SWEEP_ID, TRIAL, BEST = (
@@ -22,6 +23,7 @@ SWEEP, SWEEP_ID, TRIAL, BEST = (
     "sweeper.best",
 )
 BASELINE = "sweeper.baseline"
+ERROR = "sweeper.error"
 PARENT = "mlflow.parentRunId"
 NOTE = """One run per trial, below the run of the sweep; all its values are over the trial's seeds.
 
@@ -37,6 +39,8 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
 | `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
 | `hp.*` | the numeric settings once more, for charts |
+
+A run that FAILED has no results: `sweeper.error` among its tags says why its trial was given up.
 
 Filters to paste above the table:
 
@@ -65,29 +69,38 @@ def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> C
     """The run of a told trial.
 
     Args:
-        runs: of the trial, all ended.
+        runs: of the trial, all ended unless it was given up.
         parent: id of the run of the sweep.
     """
     settings = dict(flatten(trial.config))
-    results = [row.result or {} for row in runs]
-    shown = worst_run(results)
+    result = trial.result or {}
     tags = {
         PARENT: parent,
         SWEEP_ID: sweep_id,
         TRIAL: str(trial.number),
-        "sweeper.stable": _text((trial.result or {}).get("failure_fraction") == 0),
-        "sweeper.loss_seed": str(runs[shown].run.seed),
+        "sweeper.stable": _text(result.get("failure_fraction") == 0),
     }
+    points = [
+        *numbers(result),
+        *numbers({f"hp.{key}": value for key, value in settings.items()}),
+        *numbers({"run_steps": run_steps(runs)}, own=True),
+    ]
     if trial.origin == "baseline":
         tags[BASELINE] = "true"
-    points = [
-        *numbers(trial.result or {}),
-        *numbers({f"hp.{key}": value for key, value in settings.items()}),
-        *numbers({"run_steps": sum(result["steps"] for result in results)}, own=True),
-        *curves(results[shown]["curve"]),
-    ]
+    if trial.result is None:
+        tags[ERROR] = short_error(trial.error or "unknown")
+    else:
+        results = [row.result or {} for row in runs]
+        worst = worst_run(results)
+        tags["sweeper.loss_seed"] = str(runs[worst].run.seed)
+        points += curves(results[worst]["curve"])
     params = {key: _text(value) for key, value in settings.items()}
     return Child(run_name(trial.number, settings), tags, params, points)
+
+
+def run_steps(runs: Iterable[RunRow]) -> int:
+    """Optimizer steps of some runs; of one that has not ended those that were saved."""
+    return sum(row.step if row.result is None else row.result["steps"] for row in runs)
 
 
 def sweep_params(spec: SweepSpec) -> dict[str, str]:

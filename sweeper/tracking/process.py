@@ -9,20 +9,23 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweepError
+from sweeper.spec import SweepSpec
 from sweeper.study.database import Database
 from sweeper.study.folder import Folder, locked
+from sweeper.tracking.backoff import Backoff, said, without_password
+from sweeper.tracking.mirroring import Mirroring
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.store import Store, resolve_uri
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.5
 _BATCH = 10  # trials between two looks at the parent process
-_LONGEST_DELAY_S = 30.0
 _LOCK_S = 20.0
 _FILE = "tracker.json"
 _PARENT = "SWEEPER_TRACKER_PARENT"
@@ -51,13 +54,19 @@ def start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
-    """How far the tracking process is: `recorded`, `told`, `lag_s`, `error` and `ended`."""
-    nothing = {"recorded": 0, "told": 0, "lag_s": 0.0, "error": None, "ended": False}
+    """How far the tracking process is.
+
+    `told` trials, `recorded` of them in MLflow, `mirrored` of them in Optuna's storage (None
+    without one), `lag_s` seconds since MLflow had all of them, the `error` that is waited out, and
+    whether the sweep has `ended` and everything is there; `begun` once it has said anything.
+    """
+    nothing = {"recorded": 0, "told": 0, "mirrored": None, "lag_s": 0.0, "begun": False}
+    nothing |= {"error": None, "ended": False}
     try:
         found = json.loads((folder / _FILE).read_bytes())
     except (OSError, ValueError):
         return nothing
-    return {**nothing, **found}
+    return {**nothing, **found, "begun": True}
 
 
 def main(folder: Path) -> int:
@@ -106,26 +115,38 @@ class Tracker:
         self._recorded = self._told = 0
         self._caught_up = time.monotonic()
         self._reported = float("-inf")
-        self._delay = 1.0
+        self._backoff = Backoff()
+        self._mirroring: Mirroring | None = None
 
     def run(self) -> None:
         """Record until the sweep has ended and all of it is there, or nobody waits for it."""
-        spec, database = self._folder.read_spec(), self._folder.database()
-        uri = resolve_uri(spec.tracking.uri, self._folder.path.parent)
+        spec = self._folder.read_spec()
         self.report(force=True)
+        with contextlib.ExitStack() as stack:
+            if spec.search.mirror is not None:
+                self._mirroring = stack.enter_context(Mirroring(self._folder, spec))
+            self._record(spec)
+
+    def _record(self, spec: SweepSpec) -> None:
+        uri = resolve_uri(spec.tracking.uri, self._folder.path.parent)
+        database: Database | None = None
         try:
             while self._is_wanted():
                 try:
+                    database = database or self._folder.database()
                     self._follow(database, Projection(database, spec, self._make_store(uri)))
                     return
                 except SweepError:
                     raise
-                # Whatever MLflow, its server or a full disk say: the sweep must not suffer.
+                # Whatever MLflow, a server, a database or a full disk say: no sweep must suffer.
                 except Exception as error:
-                    _LOG.exception("Recording failed; again in %.0f s", self._delay)
-                    self._wait_after(error, database)
+                    delay = self._backoff.next()
+                    trace = without_password(traceback.format_exc(), uri)
+                    _LOG.error("Recording failed; again in %.0f s\n%s", delay, trace)
+                    self._wait(delay, said(error, uri), database)
         finally:
-            database.close()
+            if database is not None:
+                database.close()
 
     def report(
         self, *, error: str | None = None, ended: bool = False, force: bool = False
@@ -137,16 +158,22 @@ class Tracker:
         if not force and now - self._reported < _POLL_S:
             return
         self._reported = now
+        mirrored, trouble = None, None
+        if self._mirroring is not None:
+            mirrored, trouble = self._mirroring.mirrored, self._mirroring.error
         content = {
             "recorded": self._recorded,
             "told": self._told,
+            "mirrored": mirrored,
             "lag_s": round(self._lag(), 1),
-            "error": error,
+            "error": error or (trouble and f"search.mirror: {trouble}"),
             "ended": ended,
         }
         aside = self._folder.path / f".{_FILE}"
-        aside.write_text(json.dumps(content), encoding="utf-8")
-        aside.replace(self._folder.path / _FILE)
+        # A full disk: the driver reads what was written last, and the next one tells it more.
+        with contextlib.suppress(OSError):
+            aside.write_text(json.dumps(content), encoding="utf-8")
+            aside.replace(self._folder.path / _FILE)
 
     def _follow(self, database: Database, projection: Projection) -> None:
         while self._is_wanted():
@@ -159,27 +186,36 @@ class Tracker:
             self.report()
             if not left and ended is not None:
                 projection.finish(ended)
-                self.report(ended=True, force=True)
+                self.report(ended=self._is_mirrored(), force=True)
                 return
             if not left:
                 time.sleep(_POLL_S)
 
+    def _is_mirrored(self) -> bool:
+        """Wait until the mirror, if there is one, has everything; False when nobody waits."""
+        while self._mirroring is not None and not self._mirroring.ended:
+            if not self._is_wanted():
+                return False
+            self.report()
+            time.sleep(_POLL_S)
+        return True
+
     def _take(self, projection: Projection) -> None:
         """Take over its counts; a new projection counts again, but the driver's only grow."""
         if projection.recorded > self._recorded:
-            self._delay = 1.0
+            self._backoff.reset()
         self._recorded = max(self._recorded, projection.recorded)
         self._told = max(self._told, projection.told)
 
-    def _wait_after(self, error: Exception, database: Database) -> None:
-        lines = str(error).strip().splitlines() or [""]
-        text = f"{type(error).__name__}: {lines[0][:300]}"
-        self._told = max(self._told, len(database.trials(told_after=0)))
-        until = time.monotonic() + self._delay
-        self._delay = min(2 * self._delay, _LONGEST_DELAY_S)
+    def _wait(self, delay_s: float, error: str, database: Database | None) -> None:
+        until = time.monotonic() + delay_s
         while self._is_wanted() and time.monotonic() < until:
-            self.report(error=text)
-            time.sleep(min(_POLL_S, self._delay))
+            # The study's database may be what failed.
+            with contextlib.suppress(Exception):
+                if database is not None:
+                    self._told += len(database.trials(told_after=self._told))
+            self.report(error=error)
+            time.sleep(min(_POLL_S, delay_s))
 
     def _lag(self) -> float:
         """Seconds since everything told was recorded."""

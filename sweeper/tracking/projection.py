@@ -1,25 +1,27 @@
 """The projection of a study's database into MLflow. What was recorded is read from MLflow itself.
 
 It can be killed anywhere and replayed any number of times: a trial has one run, and a run that
-is FINISHED is complete; any other is logged again, which changes nothing that is there.
+has ended as its trial did is complete; any other is logged again, which changes nothing that is
+there.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections import deque
 from collections.abc import Sequence
 
 from sweeper.ranking.ranking import rank
 from sweeper.spec import SweepSpec
-from sweeper.study.database import Database, RunRow, Trial
+from sweeper.study.database import FAIL, Database, RunRow, Trial
+from sweeper.study.identity import sweep_id
 from sweeper.tracking import content
 from sweeper.tracking.store import Found, Point, Store
 
 _PROGRESS_EVERY_S = 10.0
 _RANKED = 100
 _ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}
+_COMPLETE = ("FINISHED", "FAILED")
 
 
 class Projection:
@@ -41,7 +43,9 @@ class Projection:
         self._parent, self._children = self._find()
         self._is_open = self._parent.status == "RUNNING"
         self._noted: dict[str, float] = dict(self._parent.metrics)
-        self._run_steps = sum(run.metrics.get("run_steps", 0) for run in self._children.values())
+        self._run_steps = {
+            number: run.metrics.get("run_steps", 0) for number, run in self._children.items()
+        }
 
     @property
     def recorded(self) -> int:
@@ -87,7 +91,7 @@ class Projection:
 
     def _has(self, trial: Trial) -> bool:
         known = self._children.get(trial.number)
-        return known is not None and known.status == "FINISHED"
+        return known is not None and known.status == _end_of(trial)
 
     def _record(self, trial: Trial, runs: Sequence[RunRow]) -> None:
         said = content.child(trial, runs, self._sweep_id, self._parent.id)
@@ -95,8 +99,8 @@ class Projection:
         if run is None:
             run = self._store.create(self._experiment, said.name, said.tags)
         self._store.log(run, said.points, said.params)
-        self._store.end(run, "FINISHED")
-        self._run_steps += sum((row.result or {}).get("steps", 0) for row in runs)
+        self._store.end(run, _end_of(trial))
+        self._run_steps[trial.number] = content.run_steps(runs)
 
     def _runs_of(self, trials: Sequence[Trial]) -> dict[int, list[RunRow]]:
         found: dict[int, list[RunRow]] = {trial.number: [] for trial in trials}
@@ -107,8 +111,9 @@ class Projection:
     def _rank(self) -> Found | None:
         """Write the ranks that changed; returns the run of the best trial."""
         told = [
-            {"trial": trial.number, **(trial.result or {})}
+            {"trial": trial.number, **trial.result}
             for trial in self._database.trials(told_after=0)
+            if trial.result is not None
         ]
         ranking = rank(told)
         for row in ranking:
@@ -141,7 +146,7 @@ class Projection:
         number = int(run.tags[content.TRIAL])
         rival = children.get(number)
         if rival is not None:
-            keeps = rival.status == "FINISHED" or run.status != "FINISHED"
+            keeps = rival.status in _COMPLETE or run.status not in _COMPLETE
             run, spare = (rival, run) if keeps else (run, rival)
             self._store.delete(spare)
         if run.tags.get(content.PARENT) != parent.id:
@@ -159,25 +164,22 @@ class Projection:
         return parent
 
     def _note(self, lag_s: float, *, last: bool = False) -> None:
-        """Write the progress where it changed; the lag alone is worth it only in the end."""
+        """Write the progress where it changed; of the lag alone only that there is none now."""
         self._noted_at = time.monotonic()
         values = {
             "told": self.told,
             "trials": self._spec.budget.trials,
-            "run_steps": self._run_steps,
+            "run_steps": sum(self._run_steps.values()),
             "tracker_lag_s": round(lag_s, 1),
         }
-        watched = values if last else list(values)[:-1]
+        is_last_word = last or values["tracker_lag_s"] == 0
+        watched = values if is_last_word else list(values)[:-1]
         if any(self._noted.get(key) != values[key] for key in watched):
             points = [Point(key, value, self.told) for key, value in values.items()]
             self._store.log(self._parent, points, at=round(time.time() * 1000))
             self._noted = values
 
 
-def sweep_id(database: Database) -> str:
-    """The identity of a sweep, whatever its name; given to the database where it has none."""
-    found = database.meta("id")
-    if found is None:
-        found = uuid.uuid4().hex
-        database.put_meta(id=found)
-    return str(found)
+def _end_of(trial: Trial) -> str:
+    """How the run of a told trial ends."""
+    return "FAILED" if trial.state == FAIL else "FINISHED"

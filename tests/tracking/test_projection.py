@@ -10,7 +10,9 @@ from mlflow import MlflowClient
 
 from sweeper.ranking.objective import worst_run
 from sweeper.ranking.ranking import rank
+from sweeper.study.identity import short_error
 from sweeper.tracking import content
+from sweeper.tracking import store as store_module
 from sweeper.tracking.store import Store, resolve_uri
 
 # MLflow's tables use what SQLAlchemy 2.1 deprecates.
@@ -132,11 +134,68 @@ def test_the_filters_of_the_description_work(recorded):
     assert Path(experiment.artifact_location) == recorded.path.parent / "mlartifacts"
 
 
-def test_a_replay_changes_nothing(folder):
+def test_a_replay_changes_nothing(folder, monkeypatch):
+    monkeypatch.setattr(store_module, "_PAGE", 3)  # as if there were many runs
     ts.project(folder, Store(uri_of(folder)))
     before = ts.everything(uri_of(folder))
     ts.project(folder, Store(uri_of(folder)))
     assert ts.everything(uri_of(folder)) == before
+
+
+def test_a_trial_that_was_given_up_says_why(folder, recorded):
+    words = "\n".join(
+        ["run 5 (seed 1): its lane died 3 times"] + [f"line {i}" for i in range(200)]
+    )
+    ts.give_up(folder, 2, words)
+    ts.project(folder, Store(uri_of(folder)))
+    found = ts.everything(uri_of(folder))
+    failed, before = ts.children(found)[2], ts.children(ts.everything(uri_of(recorded)))[2]
+    assert failed["status"] == "FAILED"
+    assert failed["params"] == before["params"]
+    assert (failed["tags"]["sweeper.trial"], failed["tags"]["sweeper.stable"]) == ("2", "false")
+    error = failed["tags"]["sweeper.error"]
+    assert len(error) <= 500
+    assert error.startswith("run 5 (seed 1): its lane died 3 times\n...\nline ")
+    assert error.endswith("\nline 199")
+    settings = {name for name in before["metrics"] if name.startswith("hp.")}
+    assert set(failed["metrics"]) == {*settings, "run_steps"}
+    (ended,) = ts.change(folder, "SELECT step FROM runs WHERE trial = 2 AND seed = 0")[0]
+    assert failed["metrics"]["run_steps"] == ended + 70
+    rest = [run for number, run in ts.children(found).items() if number != 2]
+    assert sorted(run["metrics"]["rank"] for run in rest) == list(range(1, ts.TRIALS))
+    ts.project(folder, Store(uri_of(folder)))
+    assert ts.everything(uri_of(folder)) == found
+
+
+def test_a_run_that_ended_otherwise_than_its_trial_is_not_complete(folder, recorded):
+    ts.give_up(folder, 2, "poison")
+    store = Store(uri_of(folder))
+    ts.project(folder, store)
+    whole = ts.everything(uri_of(folder))
+    for id, run in whole.items():
+        if run["tags"].get("sweeper.trial") in ("2", "3"):
+            store._client.set_terminated(
+                id, "FAILED" if run["status"] == "FINISHED" else "FINISHED"
+            )
+    ts.project(folder, Store(uri_of(folder)))
+    assert ts.content(ts.everything(uri_of(folder))) == ts.content(whole)
+
+
+def test_all_trials_given_up_have_no_best(folder):
+    for number in range(ts.TRIALS):
+        ts.give_up(folder, number, "poison")
+    ts.project(folder, Store(uri_of(folder)))
+    parent = ts.parent(ts.everything(uri_of(folder)))
+    assert parent["status"] == "FINISHED"
+    assert "sweeper.best" not in parent["tags"]
+
+
+def test_a_short_error_is_said_whole():
+    assert short_error(" one line\n") == "one line"
+    assert short_error("x" * 700) == "x" * 150 + "\n...\n" + "x" * 345
+    cut = short_error("first\n" + "y" * 600 + "\nlast")
+    assert len(cut) == 500
+    assert cut.endswith("y\nlast")
 
 
 class Broken(Store):
@@ -167,17 +226,8 @@ def test_a_crash_anywhere_is_mended_by_a_replay(folder, recorded, method, countd
     with pytest.raises(ConnectionError):
         ts.project(folder, Broken(uri_of(folder), method, countdown, after=after))
     ts.project(folder, Store(uri_of(folder)))
-    mended = ts.children(ts.everything(uri_of(folder)))
-    whole = ts.children(ts.everything(uri_of(recorded)))
-    assert sorted(mended) == sorted(whole)
-    for number, run in mended.items():
-        assert run["status"] == "FINISHED"
-        assert (run["params"], run["metrics"]) == (
-            whole[number]["params"],
-            whole[number]["metrics"],
-        )
-        lengths = {name: len(points) for name, points in run["history"].items()}
-        assert lengths == {n: len(points) for n, points in whole[number]["history"].items()}
+    mended, whole = ts.everything(uri_of(folder)), ts.everything(uri_of(recorded))
+    assert ts.content(mended) == ts.content(whole)
 
 
 def test_a_late_arrival_leaves_one_run_per_trial(folder):
@@ -202,6 +252,13 @@ def test_a_resumed_sweep_gets_new_ranks(folder):
         assert by_trial[row["trial"]]["metrics"]["rank"] == row["rank"]
     assert ts.parent(found)["metrics"]["trials"] == ts.TRIALS + 2
     assert ts.parent(found)["tags"]["sweeper.budget.trials"] == str(ts.TRIALS + 2)
+
+
+def test_artifacts_have_an_absolute_place(folder, monkeypatch):
+    monkeypatch.chdir(folder.path.parent)
+    store = Store("sqlite:///mlflow.db")
+    experiment = MlflowClient(uri_of(folder)).get_experiment(store.experiment("x", "a note"))
+    assert Path(experiment.artifact_location) == folder.path.parent / "mlartifacts"
 
 
 def test_the_database_is_read_while_it_is_written(recorded):

@@ -1,0 +1,75 @@
+"""A lane process: one lane after another, each with half the slots when memory didn't suffice."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+
+from sweeper.lane.lane import Lane, LaneSettings, PackTooLargeError
+from sweeper.lane.protocol import Identity, StudyPort
+from sweeper.lane.storage import Storage
+
+
+def new_identity(lane: int, host: str, node: str = "") -> Identity:
+    """The identity of a lane process that begins."""
+    return Identity(uuid.uuid4().hex[:12], lane, host, node)
+
+
+def serve(
+    who: Identity,
+    settings: LaneSettings,
+    study: StudyPort,
+    storage: Storage,
+    *,
+    halve: Callable[[int, str], int],
+    begin: Callable[[Lane], None] = lambda lane: None,
+    on_chunk: Callable[[], None] = lambda: None,
+) -> None:
+    """Train until the study ends the sweep, or the lane is told to leave.
+
+    Args:
+        halve: told a capacity for which memory doesn't suffice, and the error; gives the next one.
+        begin: gets every lane before it trains.
+        on_chunk: called after every chunk.
+    """
+    while True:
+        too_large = _serve_once(who, settings, study, storage, begin, on_chunk)
+        if too_large is None:
+            return
+        _give_memory_back()
+        settings = replace(settings, capacity=halve(settings.capacity, too_large))
+        # The process before has left: its name counts no more.
+        who = replace(who, process=uuid.uuid4().hex[:12])
+
+
+def _serve_once(
+    who: Identity,
+    settings: LaneSettings,
+    study: StudyPort,
+    storage: Storage,
+    begin: Callable[[Lane], None],
+    on_chunk: Callable[[], None],
+) -> str | None:
+    """Why memory didn't suffice; None when the lane came to its end."""
+    lane = Lane(who, settings, study, storage)
+    begin(lane)
+    try:
+        lane.run(on_chunk)
+    except PackTooLargeError as error:
+        return str(error)
+    return None
+
+
+def _give_memory_back() -> None:
+    """Free what the lane before had; the C library would keep it in pieces of its own sizes."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

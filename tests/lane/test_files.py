@@ -1,0 +1,73 @@
+"""Files that a crash or a bad disk cut off: never taken for whole ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sweeper.errors import SweepError
+from sweeper.lane import rows, trajectories
+from sweeper.lane.storage import Storage
+
+_BLOCK = 4096
+
+
+def cuts(size: int) -> range:
+    """Every length that a write interrupted in the last block can have."""
+    return range(max(0, size - _BLOCK), size)
+
+
+def test_a_row_file_cut_off_anywhere_in_its_last_block_is_unreadable(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    saved = {
+        run: {"theta": torch.arange(700.0) + run, "step": torch.tensor(run)} for run in (3, 4)
+    }
+    path = rows.write_rows(storage, "a", saved)
+    whole = (tmp_path / path).read_bytes()
+    assert torch.equal(rows.read_row(storage, path, 4)["theta"], saved[4]["theta"])
+    for length in cuts(len(whole)):
+        (tmp_path / path).write_bytes(whole[:length])
+        with pytest.raises(rows.UnreadableError):
+            rows.read_row(storage, path, 4)
+
+
+def test_a_row_file_that_is_gone_or_of_other_runs_is_unreadable(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    path = rows.write_rows(storage, "a", {3: {"step": torch.tensor(3)}})
+    with pytest.raises(rows.UnreadableError, match="no row of run 4"):
+        rows.read_row(storage, path, 4)
+    storage.remove(path)
+    with pytest.raises(rows.UnreadableError):
+        rows.read_row(storage, path, 3)
+
+
+def test_a_trajectory_part_cut_off_anywhere_in_its_last_block_is_said(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    series = np.random.default_rng(0).random((1200, 4), dtype=np.float32)
+    part = trajectories.write_part(storage, "a", [(7, 0, series)])
+    assert part is not None
+    whole = (tmp_path / part.path).read_bytes()
+    assert len(trajectories.read(storage, [part])) == 1200
+    for length in cuts(len(whole)):
+        (tmp_path / part.path).write_bytes(whole[:length])
+        with pytest.raises(SweepError, match="can't be read"):
+            trajectories.read(storage, [part])
+
+
+def test_a_write_that_fails_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("rows/a", b"old")
+
+    def fail(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        storage.write("rows/a", b"new")
+    assert storage.read("rows/a") == b"old"
+    assert [path.name for path in (tmp_path / "rows").iterdir()] == ["a"]

@@ -1,0 +1,125 @@
+"""A real lane on a real study: what it saves, when it leaves, and how it treats suspects."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.lane.lane import GivenUpError, Lane, LaneSettings
+from sweeper.lane.pack import Machine
+from sweeper.lane.protocol import Answer, Identity, Report
+from sweeper.lane.storage import Storage
+from sweeper.spec import check
+from sweeper.stability.limits import Limits
+from sweeper.study.database import Database
+from sweeper.study.study import Study
+from sweeper.tasks.registry import TaskName
+
+SPEC: dict[str, Any] = {
+    "name": "one",
+    "task": "perceptron",
+    "horizon": 3000,
+    "seeds": 1,
+    "space": {"lr": {"log_uniform": [1e-5, 1e-1]}},
+    "search": {"sampler": "random"},
+    "budget": {"trials": 4},
+}
+
+
+class Home:
+    """A study and what a lane needs."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.storage = Storage(str(folder))
+        self.database = Database(folder / "study.db", create=True)
+        self.spec = check({**SPEC, **changes})
+        self.study = Study(self.database, self.spec)
+
+    def lane(self, process: str, **changes: Any) -> Lane:
+        settings = LaneSettings(
+            task=TaskName("perceptron", {}),
+            capacity=4,
+            machine=Machine("cpu", "float32", compiled=False),
+            limits=Limits(),
+            horizon=self.spec.horizon,
+            **{"chunk_s": 0.01, "save_s": 1000.0, **changes},
+        )
+        return Lane(Identity(process, 0, "here"), settings, self.study, self.storage)
+
+    def spans(self) -> dict[int, int]:
+        """Flushes by run."""
+        count: dict[int, int] = {}
+        for part in self.database.parts():
+            for span in part.spans:
+                count[span.run] = count.get(span.run, 0) + 1
+        return count
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Any:
+    made = Home(tmp_path)
+    with closing(made.database):
+        yield made
+
+
+def test_suspects_are_saved_after_every_chunk_and_others_are_not(home: Home) -> None:
+    dead = Report(who=Identity("a", 0, "here"), room=2, capacity=4)
+    assert len(home.study.sync(dead).grant) == 2
+    home.lane("b").run()
+    assert all(trial.state == "COMPLETE" for trial in home.database.trials())
+    flushes = home.spans()
+    assert min(flushes[0], flushes[1]) > 1
+    assert flushes[2] == flushes[3] == 1
+    assert all(row.deaths == 0 for row in home.database.runs())
+
+
+def test_a_lane_that_leaves_saves_what_it_has_and_gives_it_up(home: Home) -> None:
+    lane = home.lane("a", chunk_s=0.001)
+    chunks: list[int] = []
+
+    def on_chunk() -> None:
+        chunks.append(lane.active)
+        if len(chunks) == 4:
+            lane.leave()
+
+    lane.run(on_chunk)
+    rows = home.database.runs()
+    assert all(row.step > 0 and row.row_file is not None for row in rows)
+    assert home.study.status()["lanes"] == []
+    after = home.lane("b")
+    after.run()
+    assert all(trial.state == "COMPLETE" for trial in home.database.trials())
+    assert all(row.deaths == 0 for row in home.database.runs())
+
+
+def test_a_lane_that_was_replaced_ends_without_a_word(home: Home) -> None:
+    old = home.lane("a")
+
+    def on_chunk() -> None:
+        home.study.sync(Report(who=Identity("b", 0, "here"), room=0, capacity=4))
+
+    with pytest.raises(GivenUpError):
+        old.run(on_chunk)
+    assert home.database.parts() == []
+
+
+def test_what_is_on_disk_already_is_not_saved_again(home: Home) -> None:
+    lane = home.lane("a", save_s=0.0)
+    reports: list[Report] = []
+    sync = home.study.sync
+
+    def listen(report: Report) -> Answer:
+        reports.append(report)
+        return sync(report)
+
+    home.study.sync = listen  # type: ignore[method-assign]
+    lane.run()
+    steps: dict[int, list[int]] = {}
+    for report in reports:
+        for run, step in report.saved.items():
+            steps.setdefault(run, []).append(step)
+    assert steps
+    assert all(found == sorted(set(found)) for found in steps.values())
