@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sweeper.lane import rows
 from sweeper.lane.exchange import Exchange, Parcel
+from sweeper.lane.memory import PackTooLargeError, lack_of_memory_told
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
 from sweeper.lane.record import Record
@@ -36,10 +35,6 @@ _UNTUNED_STEPS = 50
 
 class GivenUpError(Exception):
     """The study has replaced this lane process: it must end."""
-
-
-class PackTooLargeError(Exception):
-    """The device or the host has not the memory for a pack of this capacity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +167,7 @@ class Lane:
         settings = self.settings
         pack = self.packs.get(rule.name)
         if pack is None:
-            with _lack_of_memory_told():
+            with lack_of_memory_told():
                 pack = Pack(self.task, rule, settings.capacity, settings.machine)
             self.packs[rule.name] = pack
         record = Record(grant.run, self.task, settings.limits, settings.machine.eps)
@@ -182,7 +177,7 @@ class Lane:
             return
         if row is not None:
             record.restore(row)
-        with _lack_of_memory_told():
+        with lack_of_memory_told():
             slot = pack.place(grant.run, row)
         self.records[grant.run.id] = record
         assert pack.step_of(slot) == record.step, "a row and its record are of different steps"
@@ -218,7 +213,7 @@ class Lane:
         left = max(self.records[run].run.horizon - step for run, step in before.items())
         steps = min(self._chunk(name), left)
         started = time.perf_counter()
-        with _lack_of_memory_told():
+        with lack_of_memory_told():
             series = pack.train(steps)
         self._tune_chunk(name, (time.perf_counter() - started) / steps)
         for run, slot in pack.runs().items():
@@ -306,20 +301,3 @@ class Lane:
             for run in pack.runs()
         )
         return self.settings.capacity - self.active - len(self.waiting) + ending
-
-
-@contextmanager
-def _lack_of_memory_told() -> Iterator[None]:
-    """Tell a lack of memory from all other errors."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise PackTooLargeError(_first_line(error)) from error
-    except RuntimeError as error:
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        raise PackTooLargeError(_first_line(error)) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

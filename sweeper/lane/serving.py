@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
-import torch
-
-from sweeper.lane.lane import Lane, LaneSettings, PackTooLargeError
+from sweeper.lane.lane import Lane, LaneSettings
+from sweeper.lane.memory import PackTooLargeError, give_memory_back
 from sweeper.lane.protocol import Identity, StudyPort
 from sweeper.lane.storage import Storage
 
@@ -42,7 +38,7 @@ def serve(
         too_large = _serve_once(who, settings, study, storage, begin, on_chunk)
         if too_large is None:
             return
-        _give_memory_back()
+        give_memory_back()
         settings = replace(settings, capacity=halve(settings.capacity, too_large))
         # The process before has left: its name counts no more.
         who = replace(who, process=uuid.uuid4().hex[:12])
@@ -64,12 +60,3 @@ def _serve_once(
     except PackTooLargeError as error:
         return str(error)
     return None
-
-
-def _give_memory_back() -> None:
-    """Free what the lane before had; the C library would keep it in pieces of its own sizes."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    with suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

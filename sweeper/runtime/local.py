@@ -26,7 +26,7 @@ from sweeper.training import machine_for
 
 _LONGEST_DELAY_S = 2.0
 _LEAVING_PATIENCE_S = 5.0
-_STOP_EVERY_S = 0.5
+_STOP_EVERY_S = 0.2
 
 
 class LocalStudy:

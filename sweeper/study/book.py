@@ -40,6 +40,10 @@ class Book:
         """Runs that are still to be trained, the oldest trial first."""
         return [n for number in sorted(self.open) for n in self.rows(number) if n.result is None]
 
+    def needs(self, row_file: str) -> bool:
+        """Whether an open run would go on from a row file."""
+        return row_file in self._users
+
     def continues(self, run: int, spans: Iterable[Span], step: int, *, ended: bool) -> bool:
         """Whether these spans lead from what is on disk of a run to `step`, without a gap."""
         at = self.runs[run].step

@@ -6,8 +6,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,13 +16,13 @@ from sweeper.lane.protocol import Answer, Grant, Report
 from sweeper.spec import SweepSpec
 from sweeper.study import reports
 from sweeper.study.book import Book
-from sweeper.study.database import Change, Database, Trial, Unavailable
+from sweeper.study.database import Change, Database, Unavailable
+from sweeper.study.hours import Hours
+from sweeper.study.inquests import Inquests
 from sweeper.study.leases import Death, Leases
-from sweeper.study.suspects import MOST_CRASHES, MOST_SILENT, Progress, Suspects, shows_crash
+from sweeper.study.suspects import Suspects
 from sweeper.study.trials import Trials, open_trials_limit
 
-# Lanes that fail this often, without anything reported in between, end the sweep.
-_MAX_FAILURES = 3
 _HEALTH_EVERY_S = 2.0
 
 
@@ -54,32 +54,34 @@ class Study:
         explain: Callable[[Death], str | None] = lambda death: "",
     ) -> None:
         self._database, self._spec, self._clock = database, spec, clock
-        self._wall_clock, self._explain = wall_clock, explain
+        self._wall_clock = wall_clock
         self._lock = threading.RLock()
         self._is_adaptive = open_trials_limit(spec) is not None
         self._book = Book(database, len(spec.seed_list))
         self._trials = Trials(self._book, spec)
-        self._elapsed_before = float(database.meta("elapsed_s") or 0.0)
-        self._started = clock()
+        self._hours = Hours(clock, float(database.meta("elapsed_s") or 0.0))
         rows = self._book.open_runs()
-        self._deaf_s = 0.0
-        self._leases = Leases(
-            self._listening, [row.run.id for row in rows], hold_until=clock() + hold_back_s
-        )
+        hold_until, listening = clock() + hold_back_s, self._hours.listening
+        self._leases = Leases(listening, [row.run.id for row in rows], hold_until=hold_until)
         self._suspects = Suspects({row.run.id: (row.deaths, row.step) for row in rows})
         self._dead: deque[Death] = deque()  # to be buried
-        self._words: dict[int, str] = {}  # of the last lane that died with a run
         self._apart: set[str] = set()  # lane processes that train suspects, group by group
         self._unsure: Callable[[], None] | None = None  # begun, and perhaps not on disk
         self._obsolete: list[str] = []
-        self._failures = 0
-        self._error: str | None = None
         self._closing = False
         self._health_at = float("-inf")
         before = database.meta("health") or {}
-        self._repeated = int(before.get("repeated_steps", 0))
+        repeated = int(before.get("repeated_steps", 0))
         if not hold_back_s:  # no lane lives on that has what was not saved
-            self._repeated += max(0, int(before.get("run_steps", 0)) - self._book.steps)
+            repeated += max(0, int(before.get("run_steps", 0)) - self._book.steps)
+        self._inquests = Inquests(
+            self._book,
+            self._trials,
+            self._suspects,
+            explain=explain,
+            write=self._write,
+            repeated=repeated,
+        )
 
     # What lanes call
 
@@ -101,7 +103,7 @@ class Study:
             if report.leaving:
                 self._leases.remove(process)
             self._note_health()
-            is_end = report.leaving or self._closing or bool(self._error) or self.finished
+            is_end = report.leaving or self._closing or bool(self._inquests.error) or self.finished
             grant = () if is_end else self._grants(report)
             obsolete, self._obsolete = tuple(self._obsolete), []
             return Answer(drop, grant, obsolete, end=is_end)
@@ -110,18 +112,16 @@ class Study:
         """A lane process ended with an error; `final` when a restart would not cure it."""
         with self._lock:
             if final:
-                self._error = message
+                self._inquests.error = message
             self._settle()
             is_known = self._leases.is_dead(process)
             death = self._leases.remove(process)
-            if death is not None:
-                self._count_repeated(death)
-            if is_known or final:
-                return
-            if death is not None and death.runs:
-                self._blame(death, message, is_crash=True)
-            else:
-                self._fail(message)
+            if death is not None and final:
+                self._inquests.count_repeated(death)
+            elif death is not None:
+                self._inquests.died(death, message, is_crash=True)
+            elif not (is_known or final):
+                self._inquests.failed(message)
 
     # What the driver calls
 
@@ -147,12 +147,12 @@ class Study:
                 "run_steps": self._steps_now(),
                 "best": self._trials.best,
                 "lanes": self._leases.lanes(),
-                "elapsed_s": self._elapsed(),
+                "elapsed_s": self._hours.spent(),
                 "finished": self.finished,
-                "error": self._error,
+                "error": self._inquests.error,
             }
 
-    # Deaths
+    # What was begun
 
     def _settle(self) -> None:
         """Finish what was begun: what may or may not be on disk, and who is to be buried."""
@@ -160,64 +160,30 @@ class Study:
         if work is not None:
             self._do(work)
         while self._dead:
-            self._bury(self._dead.popleft())
+            self._inquests.found_dead(self._dead.popleft())
 
     def _do(self, work: Callable[[], None]) -> None:
         """Do something that writes; what the database fails on is done again, before all else."""
-        with self._deaf():
+        with self._hours.deaf():
             try:
                 work()
             except Unavailable:
                 self._unsure = work
                 raise
 
-    def _bury(self, death: Death) -> None:
-        self._count_repeated(death)
-        words = self._explain(death)
-        if words is None:
-            return
-        if death.runs:
-            self._blame(death, words, is_crash=shows_crash(words))
-        else:
-            self._fail(words or "a lane died that had nothing to train")
+    def _write(self, change: Change, then: Callable[[], None]) -> None:
+        """Make a change, and do what follows from it once it is on disk."""
 
-    def _count_repeated(self, death: Death) -> None:
-        """Note the steps that are to be made again, as far as they were heard of."""
-        rows = [self._book.runs[run] for run in death.runs if self._book.is_open(run)]
-        self._repeated += sum(max(0, death.held.get(r.run.id, 0) - r.step) for r in rows)
+        def work() -> None:
+            self._obsolete += self._trials.write(change)
+            for trial in change.told:
+                runs = [row.run.id for row in self._book.rows(trial.number)]
+                self._suspects.clear(runs)
+                for run in runs:
+                    self._leases.release(run)
+            then()
 
-    def _blame(self, death: Death, words: str, *, is_crash: bool) -> None:
-        """Suspect the runs of a dead lane; give up the one that has died alone."""
-        open_runs = [self._book.runs[run] for run in death.runs if self._book.is_open(run)]
-        runs = {row.run.id: Progress(row.step, death.held.get(row.run.id, 0)) for row in open_runs}
-        deaths = self._suspects.deaths_after(runs)
-        self._words |= dict.fromkeys(runs, words) if words else {}
-        most = MOST_CRASHES if is_crash else MOST_SILENT
-        # A lane that woke up may still train what it was told to drop.
-        is_alone = len({*death.runs, *death.held}) == 1
-        told = [self._given_up(r, most) for r in runs if is_alone and deaths[r] >= most]
-
-        def then() -> None:
-            if told:
-                self._fail(told[0].error or "")
-            else:
-                self._suspects.blame(deaths, runs, death.stride)
-
-        self._write(Change(deaths=deaths, told=told), then)
-
-    def _given_up(self, run: int, deaths: int) -> Trial:
-        row = self._book.runs[run]
-        words = self._words.get(run) or "it left no message"
-        error = (
-            f"run {run} (seed {row.run.seed}): its lane died {deaths} times with it, "
-            f"the last time with it alone:\n{words}"
-        )
-        return self._trials.given_up(run, error)
-
-    def _fail(self, message: str) -> None:
-        self._failures += 1
-        if self._failures >= _MAX_FAILURES:
-            self._error = message
+        self._do(work)
 
     # Reports
 
@@ -233,7 +199,7 @@ class Study:
         runs = self._book.runs
         lost = [r for r in report.lost if self._leases.was_given(report, r, runs[r].row_file)]
         if lost:
-            self._write(Change(reset=lost))
+            self._write(Change(reset=lost), lambda: None)
 
     def _take(self, report: Report, refused: set[int]) -> None:
         """Put what was reported on disk."""
@@ -241,20 +207,24 @@ class Study:
         mine = {run for run in reported if self._adopt(report, run)}
         mine -= {run for run in mine if reports.is_known(report, run, self._book)}
         done = {run: result for run, result in report.done.items() if run in mine}
-        saved = {run: step for run, step in report.saved.items() if run in mine - set(done)}
+        # A row without progress says nothing: the one before is as good, and may be in use.
+        rows = {run: step for run, step in report.saved.items() if run in mine - set(done)}
+        saved = {run: step for run, step in rows.items() if step > self._book.runs[run].step}
         held = {run: step for run, step in report.held.items() if self._is_owner(report, run)}
         cleared = self._suspects.cleared_by(held, saved, done)
-        if mine or cleared:
+        if done or saved or cleared:
             change = Change(
                 saved=saved,
                 row_file=report.row_file,
                 done=done,
-                part=reports.part_of(report.part, mine),
+                part=reports.part_of(report.part, {*done, *saved}),
                 told=self._trials.completed_by(done),
                 deaths=dict.fromkeys(cleared, 0),
-                meta={"elapsed_s": self._elapsed()},
+                meta={"elapsed_s": self._hours.spent()},
             )
             self._write(change, partial(self._taken, change))
+        if report.row_file is not None and not self._book.needs(report.row_file):
+            self._obsolete.append(report.row_file)
         ahead = (step - self._book.runs[run].step for run, step in held.items())
         self._leases.note_beyond(report.who.process, sum(max(0, steps) for steps in ahead))
 
@@ -263,30 +233,16 @@ class Study:
         for run in change.done:
             self._leases.release(run)
         if change.done or change.saved:
-            self._failures = 0
+            self._inquests.got_ahead()
 
     def _is_owner(self, report: Report, run: int) -> bool:
         return self._leases.owner(run) == report.who.process
-
-    def _write(self, change: Change, then: Callable[[], None] = lambda: None) -> None:
-        """Make a change, and do what follows from it once it is on disk."""
-
-        def work() -> None:
-            self._obsolete += self._trials.write(change)
-            for trial in change.told:
-                runs = [row.run.id for row in self._book.rows(trial.number)]
-                self._suspects.clear(runs)
-                for run in runs:
-                    self._leases.release(run)
-            then()
-
-        self._do(work)
 
     def _may_start(self) -> bool:
         budget = self._spec.budget
         return (
             len(self._book.trials) < budget.trials
-            and (budget.time is None or self._elapsed() < budget.time)
+            and (budget.time is None or self._hours.spent() < budget.time)
             and (budget.run_steps is None or self._steps_now() < budget.run_steps)
         )
 
@@ -354,23 +310,8 @@ class Study:
 
     # Time and steps
 
-    def _listening(self) -> float:
-        """Seconds, without those in which lanes had to wait for the database: nobody is silent."""
-        return self._clock() - self._deaf_s
-
-    @contextmanager
-    def _deaf(self) -> Iterator[None]:
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._deaf_s += self._clock() - began
-
     def _steps_now(self) -> int:
         return self._book.steps + self._leases.steps_beyond()
-
-    def _elapsed(self) -> float:
-        return self._elapsed_before + self._clock() - self._started
 
     def _note_health(self) -> None:
         """Let others see from the database alone how the sweep fares."""
@@ -381,9 +322,9 @@ class Study:
             "at": self._wall_clock(),
             "lanes": self._leases.lanes(),
             "run_steps": self._steps_now(),
-            "repeated_steps": self._repeated,
-            "elapsed_s": self._elapsed(),
-            "error": self._error,
+            "repeated_steps": self._inquests.repeated,
+            "elapsed_s": self._hours.spent(),
+            "error": self._inquests.error,
         }
-        with self._deaf(), suppress(Unavailable):  # nothing depends on it
+        with self._hours.deaf(), suppress(Unavailable):  # nothing depends on it
             self._database.put_meta(health=health)

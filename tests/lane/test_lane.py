@@ -21,7 +21,7 @@ from sweeper.tasks.registry import TaskName
 SPEC: dict[str, Any] = {
     "name": "one",
     "task": "perceptron",
-    "horizon": 3000,
+    "horizon": 800,
     "seeds": 1,
     "space": {"lr": {"log_uniform": [1e-5, 1e-1]}},
     "search": {"sampler": "random"},
@@ -45,7 +45,7 @@ class Home:
             machine=Machine("cpu", "float32", compiled=False),
             limits=Limits(),
             horizon=self.spec.horizon,
-            **{"chunk_s": 0.01, "save_s": 1000.0, **changes},
+            **{"chunk_s": 0.004, "save_s": 1000.0, **changes},
         )
         return Lane(Identity(process, 0, "here"), settings, self.study, self.storage)
 

@@ -99,7 +99,7 @@ def await_told(process: subprocess.Popen[bytes], folder: Path, told: int) -> Non
 def test_an_interrupt_saves_the_rows_and_says_how_to_go_on(
     tmp_path: Path, kind: signal.Signals
 ) -> None:
-    spec = write_spec(tmp_path, horizon=20000, budget={"trials": 16})
+    spec = write_spec(tmp_path, horizon=8000, budget={"trials": 24})
     process = subprocess.Popen(
         [*COMMAND, "launch", str(spec), "--local"], stderr=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -115,7 +115,7 @@ def test_an_interrupt_saves_the_rows_and_says_how_to_go_on(
 
 
 def test_two_launches_at_once_are_refused(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, horizon=20000)
+    spec = write_spec(tmp_path, horizon=8000, budget={"trials": 24})
     process = subprocess.Popen(
         [*COMMAND, "launch", str(spec), "--local"], stderr=subprocess.DEVNULL
     )

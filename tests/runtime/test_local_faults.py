@@ -23,6 +23,7 @@ from sweeper.errors import SweepError
 from sweeper.lane import trajectories
 from sweeper.lane.storage import Storage
 from sweeper.runtime.launch import resume
+from sweeper.runtime.stop import stop
 from sweeper.study.folder import Folder
 
 QUIET = Console(quiet=True)
@@ -30,7 +31,7 @@ QUIET = Console(quiet=True)
 
 def spec(folder: Path, **changes: Any) -> dict[str, Any]:
     lanes = {"slots": 8, "save": 0.3, **changes.pop("lanes", {})}
-    return {**SPEC, "horizon": 3000, "storage": str(folder), "lanes": lanes, **changes}
+    return {**SPEC, "horizon": 6000, "storage": str(folder), "lanes": lanes, **changes}
 
 
 def curves(folder: Path) -> pa.Table:
@@ -61,7 +62,7 @@ def test_a_storage_that_fails_now_and_then_costs_nothing(
     monkeypatch.setattr(Storage, "write", flaky)
     sweeper.launch(spec(tmp_path), local=True, console=QUIET)
     assert failed
-    assert_whole(tmp_path, trials=8, horizon=3000)
+    assert_whole(tmp_path, trials=8, horizon=6000)
     assert curves(tmp_path).equals(undisturbed)
 
 
@@ -82,7 +83,7 @@ def test_a_storage_that_fails_for_too_long_ends_the_sweep_and_nothing_is_lost(
         with pytest.raises(SweepError, match=r"can't write .* Input/output error"):
             sweeper.launch(spec(tmp_path, lanes={"patience": 1}), local=True, console=QUIET)
     resume("small", storage=str(tmp_path), local=True, console=QUIET)
-    assert_whole(tmp_path, trials=8, horizon=3000)
+    assert_whole(tmp_path, trials=8, horizon=6000)
     assert curves(tmp_path).equals(undisturbed)
 
 
@@ -97,7 +98,7 @@ def test_a_row_file_that_was_cut_off_costs_its_runs_their_steps_only(
     # The keys in another order are the same sweep, which goes on as it was begun.
     turned = dict(reversed(SPEC["space"].items()))
     sweeper.launch(spec(tmp_path, space=turned), local=True, console=QUIET)
-    assert_whole(tmp_path, trials=8, horizon=3000)
+    assert_whole(tmp_path, trials=8, horizon=6000)
     assert curves(tmp_path).equals(undisturbed)
 
 
@@ -113,9 +114,7 @@ def start_and_stop(folder: Path, raw: dict[str, Any]) -> list[Any]:
                 if any(row.row_file for row in found.runs()):
                     break
         time.sleep(0.02)
-    stopped = run("stop", "small", "--storage", folder)
-    assert stopped.returncode == 0, stopped.stderr
-    assert "interrupted" in stopped.stdout
+    assert stop(Folder(folder / "small")) == "interrupted"
     assert process.wait(30) == 130
     with closing(database(folder)) as found:
         rows = [row for row in found.runs() if row.row_file is not None]
@@ -160,7 +159,7 @@ def test_more_trials_for_a_finished_sweep_keep_what_it_has(tmp_path: Path) -> No
     before = {r.data.tags["sweeper.trial"]: r.info.run_id for r in mlflow_children(tmp_path)}
     done = run("resume", "small", "--storage", tmp_path, "--local", "--add-trials", "4")
     assert done.returncode == 0, done.stderr
-    assert_whole(tmp_path, trials=8, horizon=3000)
+    assert_whole(tmp_path, trials=8, horizon=6000)
     after = {r.data.tags["sweeper.trial"]: r.info.run_id for r in mlflow_children(tmp_path)}
     assert len(after) == 8
     assert before.items() <= after.items()
@@ -177,7 +176,7 @@ def test_of_two_first_launches_at_once_one_runs(tmp_path: Path) -> None:
     errors = [process.communicate(timeout=120)[1].decode() for process in both]
     assert sorted(process.returncode for process in both) == [0, 2], errors
     assert any("running already" in error for error in errors)
-    assert_whole(tmp_path, trials=8, horizon=3000)
+    assert_whole(tmp_path, trials=8, horizon=6000)
 
 
 TOO_LARGE = """
@@ -262,7 +261,7 @@ def test_a_full_disk_is_waited_out_or_ends_the_sweep_with_a_message(
             assert "sweeper resume" in errors.decode()
             (disk / "filler").unlink()
             resume("small", storage=str(disk), local=True, console=QUIET)
-        assert_whole(disk, trials=8, horizon=3000)
+        assert_whole(disk, trials=8, horizon=6000)
         assert curves(disk).equals(undisturbed)
 
 

@@ -47,8 +47,8 @@ class Faults:
     def _plan(self) -> None:
         kinds = [
             self._crash, self._crash, self._raise, self._retire, self._lose_node, self._hang,
-            self._hang_long, self._hang_over_restart, self._hang_at_grant, self._replace,
-            self._preempt, self._restart_study, self._restart_study,
+            self._hang_long, self._hang_over_restart, self._hang_over_restart,
+            self._hang_at_grant, self._replace, self._preempt, self._restart_study,
             self._kill_study_after_commit, self._database_trouble, self._database_trouble,
             self._storage_trouble, self._break_rows, self._break_rows, self._close,
         ]  # fmt: skip
@@ -142,9 +142,9 @@ class Faults:
 
     def _hang_over_restart(self) -> None:
         """A lane wakes up when there is another study, which doesn't know that it was silent."""
-        seconds = self._rng.uniform(QUIET_S, 4 * QUIET_S)
+        seconds = self._rng.uniform(1.5 * QUIET_S, 4 * QUIET_S)
         if self._hang_for(seconds) is not None:
-            self._restart_study_in(seconds - self._rng.uniform(0, 1))
+            self._restart_study_in(seconds - self._rng.uniform(0, 0.3))
 
     def _restart_study_in(self, seconds: float) -> None:
         self._world.later(seconds, lambda: self._world.stop_study(0.0, 3.0))

@@ -9,22 +9,20 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from audit import audit
 from faults import Faults
 from lease_model import promise
-from simulated_lane import Habits, SimulatedLane
-from simulated_storage import HORIZON, Fate, SimulatedStorage
+from simulated_lane import SimulatedLane
+from simulated_spec import Size, make_spec
+from simulated_storage import Fate, SimulatedStorage
 from watched_database import WatchedDatabase, in_memory
 from witness import Witness
 
 from sweeper.lane.protocol import Answer, Identity, Report
 from sweeper.lane.run import Run
-from sweeper.spec import SweepSpec, check
 from sweeper.study.database import Change, Trial, Unavailable
 from sweeper.study.leases import Death
 from sweeper.study.study import Study
@@ -32,36 +30,6 @@ from sweeper.study.study import Study
 _LONGEST_S = 3000.0
 _CALL_S = 2.0
 _PATIENCE_S = 30.0  # of the driver, with lanes that are to leave
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How large a sweep is: trials, seeds of each, lanes, slots of each."""
-
-    trials: int
-    seeds: int
-    lanes: int
-    capacity: int
-
-
-@lru_cache
-def make_spec(sampler: str, seed: int, size: Size, more: str = "") -> SweepSpec:
-    """A spec; `more` is a further budget, such as `time 40`."""
-    name, _, value = more.partition(" ")
-    raw: dict[str, Any] = {
-        "name": "simulated",
-        "task": "perceptron",
-        "horizon": HORIZON,
-        "seeds": size.seeds,
-        "baseline": {"lr": 1e-3},
-        "space": {
-            "lr": {"log_uniform": [1e-5, 1e-1]},
-            "schedule": {"choice": {"constant": {}, "cosine": {"final": {"uniform": [0.0, 1.0]}}}},
-        },
-        "search": {"sampler": sampler, "seed": seed},
-        "budget": {"trials": size.trials, **({name: int(value)} if name else {})},
-    }
-    return check(raw)
 
 
 class Simulation:
@@ -83,12 +51,15 @@ class Simulation:
         path: Path | None = None,
     ) -> None:
         rng = self.rng = random.Random(seed)
-        self.size = size or Size(
-            rng.randint(4, 8), rng.choice([1, 1, 2]), rng.randint(2, 4), rng.randint(1, 5)
-        )
-        self.sampler = rng.choice(["random", "random", "random", "qmc", "tpe"])
+        self.sampler = rng.choice([*["random"] * 5, *["qmc"] * 2, "tpe"])
+        # tpe draws its first 10 trials at random.
+        trials = rng.randint(11, 14) if self.sampler == "tpe" else rng.randint(4, 8)
+        drawn = Size(trials, rng.choice([1, 1, 2]), rng.randint(2, 4), rng.randint(1, 5))
+        self.size = size or drawn
         self.search_seed = rng.randint(0, 3)
         self.more = rng.choice(["", "", "", "time 15", "run_steps 250"])
+        if size:
+            self.sampler, self.more = "random", ""
         self.now = self.deaf_s = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -213,6 +184,7 @@ class Simulation:
         if death.silent and self.rng.random() < 0.5:
             for lane in [lane for lane in self.lanes if lane.who == who]:
                 self.ended(lane, "silent")
+        self.witness.explained()
         return self._words(who.process)
 
     def _words(self, process: str) -> str:
@@ -333,6 +305,3 @@ class Simulation:
     def _receive(self, lane: SimulatedLane, report: Report, answer: Answer) -> None:
         if lane.is_alive and lane.sending is report and lane.answer is None:
             lane.answer = answer
-
-
-__all__ = ["Habits", "Simulation", "Size"]

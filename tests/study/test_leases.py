@@ -194,6 +194,18 @@ def test_spans_of_one_run_may_come_in_several_pieces(home: Home) -> None:
     assert spans_of(home, 0) == [(0, 40), (40, 100)]
 
 
+def test_a_row_without_progress_is_of_no_use(home: Home) -> None:
+    """The row file before may be in use by now, and the one of a repeated report be removed."""
+    study, lane = home.study(), home.lane("a")
+    lane.sync(study, room=2)
+    assert lane.save(study, {0: 0, 1: 0}).obsolete == ("rows/a-2",)
+    lane.save(study, {0: 40, 1: 40})
+    assert lane.save(study, {0: 40, 1: 50}).obsolete == ()
+    assert lane.save(study, {0: 40}).obsolete == ("rows/a-5",)
+    assert lane.repeat(study).drop == ()
+    assert [row.row_file for row in home.database().runs()] == ["rows/a-3", "rows/a-4"]
+
+
 def lose(study: Study, lane: StubLane, *runs: int) -> Answer:
     for run in runs:
         lane.held.pop(run, None)

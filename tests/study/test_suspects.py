@@ -225,6 +225,7 @@ def test_where_a_run_died_is_not_known_after_a_restart_a_row_file_clears_it(home
     die(home, study, 0)
     study, lane = home.study(), home.lane("b", 0)
     lane.sync(study, room=2)
+    lane.save(study, {0: 0, 1: 0})  # as it was given
     lane.sync(study, held={0: 90, 1: 90})
     assert home.deaths() == {0: 1, 1: 1}
     lane.save(study, {0: 95})

@@ -56,6 +56,7 @@ class Witness:
         self.tainted: set[str] = set()  # processes of which a report may be refused
         self.unlucky = 0
         self.is_closing = False
+        self.blames = 0  # deaths that may be counted
         self._runs_of: dict[int, list[Known]] = {}  # by trial
         self._users: Counter[str | None] = Counter()  # of row files
         self._report: Report | None = None
@@ -71,7 +72,13 @@ class Witness:
         self._elapsed_before, self._begun = self._elapsed, None
 
     def failed(self, process: str) -> None:
+        """The study is told that a process failed."""
         self.leases.remove(process)
+        self.blames += 1
+
+    def explained(self) -> None:
+        """The study was told why a process died, and that its runs may be to blame."""
+        self.blames += 1
 
     # Commits
 
@@ -119,6 +126,9 @@ class Witness:
             self._name(run, row_file)
         for run, result in change.done.items():
             self._end(run, result)
+        if any(change.deaths.values()):
+            promise(self.blames > 0, f"{change.deaths} are blamed for nothing")
+            self.blames -= 1
         for run, deaths in change.deaths.items():
             self.runs[run].deaths = deaths
         for trial in change.told:
@@ -223,9 +233,10 @@ class Witness:
         for run in answer.drop:
             is_open = self._is_open(run) and self.leases.owner.get(run) == process
             # What was saved just now may be taken back, for the lane to train suspects.
-            is_safe = self.runs[run].step == report.held[run] and self._has_suspects()
-            is_unjust = is_open and self._is_clean(run, process) and not is_safe
-            promise(not is_unjust, f"run {run} is taken from {process}")
+            has, on_disk = report.held[run], self.runs[run].step
+            is_safe = has == on_disk and self._has_suspects()
+            is_just = is_safe or has < on_disk or not self._is_clean(run, process)
+            promise(not is_open or is_just, f"run {run} is taken from {process}")
 
     def _check_suspects(self, report: Report, answer: Answer, before: set[int]) -> None:
         """Runs whose lane died with them are trained apart, by few, in the end alone."""

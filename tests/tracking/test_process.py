@@ -44,7 +44,7 @@ def test_it_ends_as_the_sweep_did(folder, outcome, status):
     assert (None in ranks) == (outcome != "finished")
     progress = process.read_progress(folder.path)
     whole = {"recorded": 6, "told": 6, "mirrored": None, "lag_s": 0.0, "error": None}
-    assert progress == {**whole, "ended": True}
+    assert progress == {**whole, "ended": True, "begun": True}
 
 
 def test_it_goes_on_until_the_end_is_set(folder):
@@ -96,7 +96,7 @@ def test_an_outage_is_said_and_waited_out(folder, monkeypatch):
 
 def test_the_progress_of_a_process_that_never_began(tmp_path):
     nothing = {"recorded": 0, "told": 0, "mirrored": None, "lag_s": 0.0, "error": None}
-    nothing["ended"] = False
+    nothing |= {"ended": False, "begun": False}
     assert process.read_progress(tmp_path) == nothing
     (tmp_path / "tracker.json").write_text('{"reco')
     assert process.read_progress(tmp_path) == nothing

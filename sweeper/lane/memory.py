@@ -1,0 +1,42 @@
+"""A lack of memory: told from all other errors, and what was taken given back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+
+_LACK = ("not enough memory", "can't allocate memory")
+
+
+class PackTooLargeError(Exception):
+    """The device or the host has not the memory for a pack of this capacity."""
+
+
+@contextmanager
+def lack_of_memory_told() -> Iterator[None]:
+    """Raise PackTooLargeError for what PyTorch says in three ways."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise PackTooLargeError(_first_line(error)) from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _LACK):
+            raise
+        raise PackTooLargeError(_first_line(error)) from error
+
+
+def give_memory_back() -> None:
+    """Free what nobody refers to; the C library would keep it in pieces of its own sizes."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
