@@ -97,6 +97,8 @@ class Study:
             self._settle()
             self._reset(report)
             refused = reports.refused(report, self._book)
+            for run in refused & set(self._leases.of(process)):
+                self._leases.give_back(run)  # somebody else may be right
             drop = tuple(r for r in report.held if r in refused or not self._adopt(report, r))
             self._take(report, refused)
             drop += self._take_back(report)

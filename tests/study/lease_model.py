@@ -47,7 +47,7 @@ class LeaseModel:
         """A report that had a say was answered."""
         process = report.who.process
         promise(not answer.gone, process, "is called gone and isn't")
-        for run in answer.drop:
+        for run in (*answer.drop, *report.done):  # of these only those that were refused
             self._give_back(run, process)
         for run in report.held.keys() - set(answer.drop):
             self._take(run, process)

@@ -170,6 +170,21 @@ def test_a_report_that_does_not_continue_what_is_on_disk_is_refused(home: Home) 
     assert [(g.run.id, g.row_file) for g in answer.grant] == [(0, "rows/b-2")]
 
 
+def test_who_was_refused_gives_way_to_who_is_right(home: Home) -> None:
+    woken, right = home.lane("a", 0), home.lane("b", 1)
+    study = home.study()
+    home.words["a"] = None
+    woken.sync(study, room=1)
+    home.clock.now += 1000
+    right.sync(study, room=1)
+    right.save(study, {0: 40})
+    study = home.study()  # it hears the wrong one first
+    assert woken.sync(study, held={0: 10}).drop == ()
+    assert woken.save(study, {0: 50}).drop == (0,)
+    right.finish(study, 0)
+    assert spans_of(home, 0) == [(0, 40), (40, 100)]
+
+
 @pytest.mark.parametrize(
     "spans", [(), ((10, 99),), ((11, 100),), ((0, 100),), ((10, 50), (60, 100)), ((10, 50),)]
 )

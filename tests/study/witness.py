@@ -29,6 +29,7 @@ class Known:
     deaths: int = 0
     spans: list[tuple[str, Span]] = field(default_factory=list)
     granted_to: str = ""  # or reported by: the last one
+    granted_at: int = 0  # the number of the report that was answered so
 
 
 class Witness:
@@ -116,7 +117,7 @@ class Witness:
             owner = self.leases.owner.get(run, process)
             promise(owner == process, f"{process} reported run {run}, which {owner} has")
             self._move(run, step, change)
-            self.runs[run].granted_to = process
+            self.runs[run].granted_to, self.runs[run].granted_at = process, -1
         for run, step in change.saved.items():
             row_file = change.row_file or ""
             # A lane may wake up with a report that was taken, and its row file called lost, since.
@@ -221,11 +222,12 @@ class Witness:
         promise(not answer.grant or not answer.end, "runs are given out at the end")
         promise(answer.end or not self.is_closing, "the study is closed, and the sweep goes on")
         self._check_drops(report, answer)
-        before = self.leases.of(process) | (report.held.keys() - set(answer.drop))
+        # What has ended or is dropped makes room for what is granted, also where it was refused.
+        before = (self.leases.of(process) | report.held.keys()) - {*report.done, *answer.drop}
         self.leases.answered(report, answer)
         self._check_acknowledged(report, answer)
         self._check_suspects(report, answer, before)
-        self._check_grants(process, answer)
+        self._check_grants(report, answer)
 
     def _check_drops(self, report: Report, answer: Answer) -> None:
         """Nothing is taken from a lane that did all right."""
@@ -235,7 +237,7 @@ class Witness:
             # What was saved just now may be taken back, for the lane to train suspects.
             has, on_disk = report.held[run], self.runs[run].step
             is_safe = has == on_disk and self._has_suspects()
-            is_just = is_safe or has < on_disk or not self._is_clean(run, process)
+            is_just = is_safe or has < on_disk or not self._is_clean(run, report)
             promise(not is_open or is_just, f"run {run} is taken from {process}")
 
     def _check_suspects(self, report: Report, answer: Answer, before: set[int]) -> None:
@@ -250,7 +252,8 @@ class Witness:
         most = 1 if max(deaths) > 1 else max(2, report.capacity // 8)
         promise(len(new) <= most, f"{len(new)} suspects at once")
 
-    def _check_grants(self, process: str, answer: Answer) -> None:
+    def _check_grants(self, report: Report, answer: Answer) -> None:
+        process, number = report.who.process, report.number
         for grant in answer.grant:
             known = self.runs[grant.run.id]
             promise(self._is_open(grant.run.id), f"run {grant.run.id} was granted after its end")
@@ -258,7 +261,7 @@ class Witness:
             promise(grant.is_suspect == is_suspect, f"run {grant.run.id} is a suspect, or isn't")
             promise(grant.row_file == known.row_file, f"run {grant.run.id}: {grant.row_file}")
             promise(grant.run == known.run, f"run {grant.run.id} has changed")
-            known.granted_to = process
+            known.granted_to, known.granted_at = process, number
         for path in answer.obsolete:
             promise(not self._users[path], path, "is needed, and called obsolete")
 
@@ -266,14 +269,14 @@ class Witness:
         """What was answered without a word against it is on disk."""
         process = report.who.process
         for run, step in report.saved.items():
-            if self._is_open(run) and run not in answer.drop and self._is_clean(run, process):
+            if self._is_open(run) and run not in answer.drop and self._is_clean(run, report):
                 has = self.runs[run].step >= step
                 promise(has, f"run {run}: step {step} was acknowledged, and is lost")
         for run in report.done:
             known = self.runs[run]
             if known.run.trial in self.told or self._owners[run] not in ("", process):
                 continue
-            if self._is_clean(run, process):
+            if self._is_clean(run, report):
                 promise(known.result is not None, f"run {run}: an acknowledged end is lost")
 
     def _is_open(self, run: int) -> bool:
@@ -283,6 +286,12 @@ class Witness:
     def _has_suspects(self) -> bool:
         return any(known.deaths for known in self.runs.values() if self._is_open(known.run.id))
 
-    def _is_clean(self, run: int, process: str) -> bool:
-        """Whether a process was granted a run last, and was never given up since."""
-        return self.runs[run].granted_to == process and process not in self.tainted
+    def _is_clean(self, run: int, report: Report) -> bool:
+        """Whether who reports was granted a run last, and was never given up since.
+
+        A report that is older than the grant, or repeats the one that it answers, speaks of what
+        its process had before.
+        """
+        known, process = self.runs[run], report.who.process
+        is_last = known.granted_to == process and known.granted_at < report.number
+        return is_last and process not in self.tainted
