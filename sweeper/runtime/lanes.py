@@ -146,6 +146,8 @@ def start_lanes(
             name=f"launch-{launch}",
             storage_path=str(folder.path / "ray"),
             failure_config=tune.FailureConfig(max_failures=-1),
+            # By default a class is asked for one when it ends; lanes have row files.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             stop=SweepStopper(),
             verbose=0,
         ),
