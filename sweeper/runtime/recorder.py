@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rich.console import Console
 
@@ -13,18 +14,23 @@ _STALLED_S = 60.0
 _STALLED_INTERRUPTED_S = 10.0
 _STALLED_ERROR_S = 5.0  # an unreachable server says so at once: no need to wait for it for long
 _BEGINS_S = 60.0
-_LONGEST_DELAY_S = 60.0
-_MAX_STARTS = 20
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
+# At the end, a process that dies this often without recording anything new is not started again.
+_MAX_FRUITLESS = 5
 # It came to its end, or it has said what the user has to mend.
 _ENDED = (0, 2)
 
 
 class Recorder:
-    """Starts the tracking process of a sweep and looks after it."""
+    """Starts the tracking process of a sweep and looks after it.
+
+    A process that dies is started again, at once where it had recorded something new, else after a
+    delay that doubles. A sweep may take days: only at its end it is given up.
+    """
 
     def __init__(self, folder: Folder, console: Console) -> None:
         self._folder, self._console = folder, console
-        self._starts, self._delay_s = 0, 1.0
+        self._recorded = self._fruitless = 0  # the most so far; starts since there was more
         self._start()
 
     def keep_alive(self) -> bool:
@@ -32,10 +38,9 @@ class Recorder:
         code = self._process.poll()
         if code is None:
             return True
-        if code in _ENDED or self._starts >= _MAX_STARTS:
+        if code in _ENDED:
             return False
-        if time.monotonic() - self._started > self._delay_s:
-            self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+        if time.monotonic() > self._started + self._delay_s():
             self._start()
         return True
 
@@ -43,13 +48,16 @@ class Recorder:
         """Wait until everything is recorded, as long as there is progress."""
         moved, before = time.monotonic(), None
         limit = _STALLED_S if patient else _STALLED_INTERRUPTED_S
+        self._fruitless = 0
         while self.keep_alive():
-            state = tracker.read_progress(self._folder.path)
-            done = (state["begun"], state["recorded"], state["mirrored"])
+            state = self._progress()
+            done = (state["begun"], state["recorded"], state["mirrored"], self._process.pid)
             if done != before:
                 moved, before = time.monotonic(), done
             allowed = _STALLED_ERROR_S if state["error"] else limit
-            if time.monotonic() - moved > (allowed if state["begun"] else _BEGINS_S):
+            is_alive = self._process.poll() is None
+            is_stalled = time.monotonic() - moved > (allowed if state["begun"] else _BEGINS_S)
+            if (is_alive and is_stalled) or self._fruitless > _MAX_FRUITLESS:
                 self._give_up(state["recorded"], state["told"], state["error"] or "")
                 return
             time.sleep(0.05)
@@ -58,8 +66,22 @@ class Recorder:
             code = self._process.returncode
             self._console.print(f"The MLflow tracker ended with code {code}: see {log}")
 
+    def _progress(self) -> dict[str, Any]:
+        """What the process says, noted."""
+        state = tracker.read_progress(self._folder.path)
+        done = state["recorded"] + (state["mirrored"] or 0)
+        if done > self._recorded:
+            self._recorded, self._fruitless = done, 0
+        return state
+
+    def _delay_s(self) -> float:
+        """Seconds between the last start and the next one."""
+        self._progress()
+        delay_s: float = _FIRST_DELAY_S * 2 ** min(max(self._fruitless - 1, 0), 10)
+        return min(delay_s, _LONGEST_DELAY_S)
+
     def _start(self) -> None:
-        self._starts += 1
+        self._fruitless += 1
         self._started = time.monotonic()
         self._process = tracker.start(self._folder.path, self._folder.path / "tracker.log")
 
