@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from sweeper.optim.catalog import OPTIMIZERS, SCHEDULES, Real
+from sweeper.optim.catalog import CLIPPING, NO_DECAY_DOC, OPTIMIZERS
+from sweeper.optim.hyperparameters import Kind
+from sweeper.optim.schedule_catalog import SCHEDULES
 from sweeper.spec import SweepSpec
 
 _HEAD = """# The keys of a spec
@@ -61,15 +63,20 @@ def _default(field: Any) -> str:
 def _hyperparameters() -> Iterator[str]:
     for name, optimizer in OPTIMIZERS.items():
         for key, kind in optimizer.hyperparameters.items():
-            yield f"| {name} | `{key}` | `{kind.default}` | {_range(kind)} | {kind.doc} |\n"
+            yield _hyperparameter(name, key, kind)
+    for key, limit in CLIPPING.items():
+        yield _hyperparameter("all", key, limit)
+    yield f"| all | `no_decay` | `[]` | a list | {NO_DECAY_DOC} |\n"
     for name, parameters in SCHEDULES.items():
         for key, kind in parameters.items():
-            values = f"`{kind.default}` | {_range(kind)} | {kind.doc}"
-            yield f"| schedule {name} | `{key}` | {values} |\n"
+            yield _hyperparameter(f"schedule {name}", key, kind)
 
 
-def _range(kind: Any) -> str:
-    return kind.interval().removeprefix("a number in ") if isinstance(kind, Real) else "flag"
+def _hyperparameter(owner: str, key: str, kind: Kind) -> str:
+    default = kind.default
+    shown = f"{default:.3g}" if isinstance(default, float) else default
+    allowed = kind.allowed().removeprefix("a number in ")
+    return f"| {owner} | `{key}` | `{shown}` | {allowed} | {kind.doc} |\n"
 
 
 def _cell(text: str | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sweeper.optim.step import missing_compiler
+from sweeper.optim.compiler import missing_compiler
 from sweeper.study.folder import versions
 
 

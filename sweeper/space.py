@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.errors import SweepError, nearest, one_of, shown
-from sweeper.optim import catalog
+from sweeper.optim import catalog, schedule_catalog
 from sweeper.optim.configuration import join, parse, parse_schedule
+from sweeper.optim.hyperparameters import Real
 
 RANGES = ("uniform", "log_uniform", "one_minus_log_uniform")
 _WORDS = (*RANGES, "choice")
@@ -153,7 +154,7 @@ def _parse(raw: Mapping[Any, Any], where: str, *, prefix: str) -> Space:
         elif word:
             parameters[key] = _range(name, word, value[word], here)
         elif key == "schedule" and isinstance(value, Mapping) and "kind" in value:
-            catalog.schedule(value["kind"], here)
+            schedule_catalog.schedule(value["kind"], here)
             nested[key] = _parse(value, here, prefix=f"{name}.{value['kind']}.")
         elif isinstance(value, Mapping) and set(value) != {"steps"}:
             _refuse_mapping(value, here)
@@ -196,7 +197,7 @@ def _number(value: object, where: str) -> float:
         raise SweepError(
             f"{shown(value)} is not a number", where=where, allowed="numbers such as 1e-3"
         )
-    return catalog.Real(0.0, -1e300, 1e300).check(value, where)
+    return Real(0.0, -1e300, 1e300).check(value, where)
 
 
 def _choice(key: str, name: str, raw: object, where: str) -> Choice:
@@ -220,7 +221,7 @@ def _choice(key: str, name: str, raw: object, where: str) -> Choice:
 
 def _branch(key: str, name: str, label: str, raw: object, where: str) -> Space:
     here = join(where, label)
-    check = catalog.optimizer if key == "optimizer" else catalog.schedule
+    check = catalog.optimizer if key == "optimizer" else schedule_catalog.schedule
     check(label, where)
     if raw is not None and not isinstance(raw, Mapping):
         raise SweepError(

@@ -13,9 +13,9 @@ from sweeper.errors import SweepError
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
 from sweeper.optim.catalog import SERIES
+from sweeper.optim.compiler import can_compile
 from sweeper.optim.configuration import check_horizon, parse
-from sweeper.optim.rules import RULES
-from sweeper.optim.step import can_compile
+from sweeper.optim.decay import decay_mask
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 
@@ -31,9 +31,9 @@ class Trajectories:
     Args:
         runs: configuration and seed of every run.
         loss: `(runs, steps)` training loss before each update; NaN after a run turned non-finite.
-        grad_norm: `(runs, steps)` L2 norm of the gradient.
-        update_rms: `(runs, steps)` RMS of the update.
-        lr: `(runs, steps)` learning rate.
+        grad_norm, update_rms, lr, param_norm, eps_dominance, grad_surprise, update_cosine:
+            `(runs, steps)`, see sweeper.optim.statistics; NaN between the samples, and where the
+            update rule has no such thing.
         evaluations: metrics of the task's `evaluate` at the end of every run.
     """
 
@@ -42,6 +42,10 @@ class Trajectories:
     grad_norm: np.ndarray
     update_rms: np.ndarray
     lr: np.ndarray
+    param_norm: np.ndarray
+    eps_dominance: np.ndarray
+    grad_surprise: np.ndarray
+    update_cosine: np.ndarray
     evaluations: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -55,6 +59,7 @@ def train(
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
     compiled: bool = True,
+    sample_every: int = 1,
 ) -> Trajectories:
     """Train every configuration on every seed and return the trajectories.
 
@@ -68,16 +73,20 @@ def train(
         device: `cpu`, `cuda`, `cuda:N`; default a GPU where there is one.
         dtype: `float32` (default) or `float64`.
         compiled: False trains eagerly, for debuggers.
+        sample_every: steps between two samples of everything but the loss, which has every step.
 
     Raises:
         SweepError: anything wrong in the arguments, before a step is made.
     """
     machine = machine_for(device, dtype, compiled=compiled)
     parsed = [parse(config, f"configs[{i}]") for i, config in enumerate(configs)]
-    _check_numbers(seeds, horizon, slots)
+    _check_numbers(seeds, horizon, slots, sample_every)
     for i, configuration in enumerate(parsed):
         check_horizon(configuration, horizon, f"configs[{i}].schedule")
     built = task if isinstance(task, Task) else _named(task).build()
+    model = built.initial(0)
+    for i, configuration in enumerate(parsed):
+        decay_mask(model, configuration.no_decay, f"configs[{i}].no_decay")
     pairs = [(configuration, seed) for configuration in parsed for seed in seeds]
     runs = [
         Run(
@@ -87,18 +96,21 @@ def train(
     ]
     series = np.full((len(runs), len(SERIES), horizon), np.nan, dtype=machine.dtype)
     evaluations: list[dict[str, float]] = [{} for _ in runs]
-    for rule in sorted({configuration.rule for configuration in parsed}):
+    for program in sorted({configuration.program for configuration in parsed}):
         chosen = [
             run
             for run, (configuration, _) in zip(runs, pairs, strict=True)
-            if configuration.rule == rule
+            if configuration.program == program
         ]
         capacity = slots or next((k for k in _LADDER if k >= len(chosen)), _LADDER[-1])
-        pack = Pack(built, RULES[rule], capacity, machine)
+        pack = Pack(
+            built, program, capacity, machine, sample_every=sample_every, update_cosine=True
+        )
         _train_all(pack, chosen, series, evaluations)
-    loss, grad_norm, update_rms, lr = (series[:, i] for i in range(len(SERIES)))
     labels = [(dict(run.config), run.seed) for run in runs]
-    return Trajectories(labels, loss, grad_norm, update_rms, lr, evaluations)
+    return Trajectories(
+        runs=labels, evaluations=evaluations, **{n: series[:, i] for i, n in enumerate(SERIES)}
+    )
 
 
 def machine_for(
@@ -124,11 +136,15 @@ def _named(task: str | TaskName) -> TaskName:
     return TaskName(task, {}) if isinstance(task, str) else task
 
 
-def _check_numbers(seeds: Sequence[int], horizon: int, slots: int | None) -> None:
+def _check_numbers(
+    seeds: Sequence[int], horizon: int, slots: int | None, sample_every: int
+) -> None:
     if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
         raise SweepError(f"{horizon!r}", where="horizon", allowed="an int of steps >= 1")
     if slots is not None and (not isinstance(slots, int) or slots < 1):
         raise SweepError(f"{slots!r}", where="slots", allowed="an int >= 1")
+    if isinstance(sample_every, bool) or not isinstance(sample_every, int) or sample_every < 1:
+        raise SweepError(f"{sample_every!r}", where="sample_every", allowed="an int >= 1")
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise SweepError(f"{seed!r}", where="seeds", allowed="ints >= 0")
@@ -140,11 +156,12 @@ def _train_all(
     """Train runs to their end, refilling slots; fills `series[run]` and `evaluations[run]`."""
     waiting = list(reversed(runs))
     by_id = {run.id: run for run in runs}
+    most = max(1, _CHUNK // pack.sample_every) * pack.sample_every
     while waiting or pack.runs():
         while waiting and pack.free:
             pack.place(waiting.pop())
         starts = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
-        chunk = pack.train(min(_CHUNK, max(by_id[r].horizon - s for r, s in starts.items())))
+        chunk = pack.train(min(most, max(by_id[r].horizon - s for r, s in starts.items())))
         for run, slot in pack.runs().items():
             stop = pack.step_of(slot)
             piece = chunk[: stop - starts[run], :, slot].T

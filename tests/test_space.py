@@ -241,7 +241,7 @@ REFUSED = [
     ),
     ({"betas": [0.9, 0.9], "beta1": {"uniform": [0, 0.5]}}, "both betas and beta1", None, ""),
     ({"optimizer": {"choice": ["adam", "sgd"]}, "betas": [0.9, 0.9]}, "sgd has no", None, ""),
-    ({"clip_norm": {"uniform": [0, 1]}}, "clip_norm is not available", "space.clip_norm", ""),
+    ({"clip_norm": {"uniform": [0, 1]}}, "0.0 is out of range", "space.clip_norm", ""),
     ({"schedule": "cosin"}, "unknown schedule", "space.schedule", "'cosine'"),
     ({"schedule": {"choice": {"cosin": {}}}}, "unknown schedule", None, "'cosine'"),
     ({"schedule": {"choice": ["constant", "cosin"]}}, "unknown schedule", None, "'cosine'"),

@@ -81,7 +81,7 @@ NESTED = [
     ("space", "lr", "1.0.0", r"'1\.0\.0' is not a number; .*"),
     ("space", "lr", "0x" + "f" * 400, r"[0-9]+\.\.\. is out of range; .*"),
     ("baseline", "lr", "0", "0 is out of range; .*"),
-    ("baseline", "clip_norm", "1", "clip_norm is not available in this version; .*"),
+    ("baseline", "clip_norm", "-1", "-1 is out of range; allowed: .*, or null"),
 ]
 # Whole lines at the end of a good spec, and the whole message after the name of the file.
 LINES = [
@@ -121,18 +121,18 @@ LINES = [
     ("seeds: [1, x]", r", line 5: seeds\[1\]: 'x'; allowed: an int"),
     (
         "baseline: {schedule: {kind: cosine, warmup: {steps: 101}}}",
-        r", line 5: baseline\.schedule\.warmup: a warm-up of 101 steps is longer .* 100 steps",
+        r", line 5: baseline\.schedule\.warmup: warmup of 101 steps is longer .* 100 steps",
     ),
 ]
 SPACES = [
     ("{lr: {uniform: [2, 1]}}", r"space\.lr\.uniform: \[2, 1\] is empty; allowed: low < high"),
     (
         "{schedule: {choice: {constant: {}, cosine: {warmup: {steps: 101}}}}}",
-        r"space\.schedule\.warmup: a warm-up of 101 steps is longer than the horizon; .*",
+        r"space\.schedule\.warmup: warmup of 101 steps is longer than the horizon; .*",
     ),
     (
         "{schedule: {kind: cosine, warmup: {choice: [{steps: 1}, {steps: 101}]}}}",
-        r"space\.schedule\.warmup: a warm-up of 101 steps is longer than the horizon; .*",
+        r"space\.schedule\.warmup: warmup of 101 steps is longer than the horizon; .*",
     ),
     (
         "{optimizer: {choice: {adam: {}, sgd: {momentum: {uniform: [-0.5, 0.9]}}}}}",

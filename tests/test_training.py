@@ -6,7 +6,7 @@ import torch
 
 import sweeper
 from sweeper import SweepError
-from sweeper.optim import step as step_module
+from sweeper.optim.compiler import missing_compiler
 
 ADAM = {"optimizer": "adam", "lr": 1e-3}
 
@@ -60,7 +60,7 @@ def test_without_a_compiler_it_warns_once_and_trains(monkeypatch: pytest.MonkeyP
         found = sweeper.train("perceptron", [ADAM], horizon=5)
     assert len(caught) == 1
     assert found.loss[0, 0] == pytest.approx(91.74887, rel=2e-6)
-    assert step_module.missing_compiler(torch.device("cpu"))
+    assert missing_compiler(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

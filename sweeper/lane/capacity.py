@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
-from sweeper.optim.rules import RULES
+from sweeper.optim.configuration import Configuration
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 
@@ -51,7 +51,7 @@ def ladder(useful: int, device: str, *, waves: bool = False) -> list[int]:
 
 
 def measure(
-    name: TaskName, rule: str, capacities: list[int], machine: Machine
+    name: TaskName, typical: Configuration, capacities: list[int], machine: Machine
 ) -> list[Measurement]:
     """Train a full pack of each capacity for a moment, from the largest one down.
 
@@ -60,7 +60,7 @@ def measure(
     task = name.build()
     measured: list[Measurement] = []
     for capacity in sorted(capacities, reverse=True):
-        measured.insert(0, Measurement(capacity, _rate(task, rule, capacity, machine)))
+        measured.insert(0, Measurement(capacity, _rate(task, typical, capacity, machine)))
         if choose(measured) != capacity:
             break
     return measured
@@ -79,18 +79,18 @@ def explain(chosen: int, measured: list[Measurement], limited_by: str) -> dict[s
     return {"capacity": chosen, "why": f"{why}; {limited_by}"}
 
 
-def _rate(task: Task, rule: str, capacity: int, machine: Machine) -> float:
-    pack = Pack(task, RULES[rule], capacity, machine)
-    optimizer = "adam" if rule == "adam" else rule
+def _rate(task: Task, typical: Configuration, capacity: int, machine: Machine) -> float:
+    pack = Pack(task, typical.program, capacity, machine)
+    config = {**typical.to_dict(), "lr": 1e-4}
     for index in range(capacity):
-        pack.place(Run(index, index, {"optimizer": optimizer, "lr": 1e-4}, 0, 1_000_000))
+        pack.place(Run(index, index, config, 0, 1_000_000_000))
+    steps = pack.sample_every
+    pack.train(steps)  # compiles
     started = time.perf_counter()
-    pack.train(2)  # compiles
-    pack.train(2)
-    step_s = (time.perf_counter() - started) / 4
-    steps = 5
+    pack.train(steps)
+    step_s = (time.perf_counter() - started) / steps
     times: list[float] = []
-    deadline = time.perf_counter() + _MEASURE_S + step_s
+    deadline = time.perf_counter() + _MEASURE_S + step_s * steps
     while time.perf_counter() < deadline or len(times) < 3:
         started = time.perf_counter()
         pack.train(steps)

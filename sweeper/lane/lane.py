@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,12 +14,11 @@ from torch import Tensor
 from sweeper.lane import rows
 from sweeper.lane.exchange import Exchange, Parcel
 from sweeper.lane.memory import PackTooLargeError, lack_of_memory_told
-from sweeper.lane.pack import Machine, Pack
+from sweeper.lane.pack import SAMPLE_EVERY, Machine, Pack
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
 from sweeper.lane.record import Record
 from sweeper.lane.storage import Storage
-from sweeper.optim.configuration import parse
-from sweeper.optim.rules import RULES
+from sweeper.optim.configuration import Program, parse
 from sweeper.stability.limits import Limits
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
@@ -51,6 +51,7 @@ class LaneSettings:
         save_s: seconds between row files.
         silence_s: seconds without a report after which the lane is taken for dead.
         patience_s: seconds for which the storage may fail.
+        update_cosine: whether to record the cosine of successive updates.
     """
 
     task: TaskName
@@ -62,6 +63,7 @@ class LaneSettings:
     save_s: float = 30.0
     silence_s: float = 60.0
     patience_s: float = 600.0
+    update_cosine: bool = False
 
 
 class Lane:
@@ -73,14 +75,15 @@ class Lane:
         storage.prove_writable()
         self.who, self.settings, self.study, self.storage = who, settings, study, storage
         self.task: Task = settings.task.build()
-        self.packs: dict[str, Pack] = {}
+        self.packs: dict[Program, Pack] = {}
         self.records: dict[int, Record] = {}  # every run that the lane answers for
         self.waiting: deque[Grant] = deque()
         self.outbox = Parcel()
         self.rate = 0.0
         self._exchange = Exchange(study, storage, who.process, settings.patience_s)
-        self._chunks: dict[str, int] = {}
-        self._announced: set[str] = set()  # packs whose compilation the study knows of
+        self._chunks: dict[Program, int] = {}
+        self._step_s: dict[Program, float] = {}  # seconds
+        self._announced: set[Program] = set()  # packs whose compilation the study knows of
         self._is_leaving = False
         self._is_careful = False  # trains suspects, which are saved after every chunk
         self._last_save = self._last_sent = time.monotonic()
@@ -163,13 +166,19 @@ class Lane:
             self._place(self.waiting.popleft())
 
     def _place(self, grant: Grant) -> None:
-        rule = RULES[parse(grant.run.config).rule]
+        program = parse(grant.run.config).program
         settings = self.settings
-        pack = self.packs.get(rule.name)
+        pack = self.packs.get(program)
         if pack is None:
             with lack_of_memory_told():
-                pack = Pack(self.task, rule, settings.capacity, settings.machine)
-            self.packs[rule.name] = pack
+                pack = Pack(
+                    self.task,
+                    program,
+                    settings.capacity,
+                    settings.machine,
+                    update_cosine=settings.update_cosine,
+                )
+            self.packs[program] = pack
         record = Record(grant.run, self.task, settings.limits, settings.machine.eps)
         row = self._read_row(grant)
         if row is None and grant.row_file is not None:
@@ -203,19 +212,20 @@ class Lane:
 
     def _train_chunk(self) -> None:
         steps_made, started = 0, time.perf_counter()
-        for name, pack in self.packs.items():
+        for program, pack in self.packs.items():
             if pack.free < pack.capacity:
-                steps_made += self._train_pack(name, pack)
+                steps_made += self._train_pack(program, pack)
         self.rate = steps_made / max(time.perf_counter() - started, 1e-9)
 
-    def _train_pack(self, name: str, pack: Pack) -> int:
+    def _train_pack(self, program: Program, pack: Pack) -> int:
         before = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
         left = max(self.records[run].run.horizon - step for run, step in before.items())
-        steps = min(self._chunk(name), left)
+        steps = min(self._chunk(program), left)
         started = time.perf_counter()
         with lack_of_memory_told():
             series = pack.train(steps)
-        self._tune_chunk(name, (time.perf_counter() - started) / steps)
+        self._step_s[program] = (time.perf_counter() - started) / steps
+        self._tune_chunk(program, self._step_s[program])
         for run, slot in pack.runs().items():
             record = self.records[run]
             record.take(series[:, :, slot])
@@ -223,17 +233,17 @@ class Lane:
                 self._finish(record, pack, slot)
         return sum(min(steps, self.settings.horizon - step) for step in before.values())
 
-    def _chunk(self, name: str) -> int:
+    def _chunk(self, program: Program) -> int:
         # The first chunk compiles and tells how long a step takes; it is kept short.
-        return self._chunks.get(name, min(10, self.settings.horizon))
+        return self._chunks.get(program, min(SAMPLE_EVERY, self.settings.horizon))
 
-    def _tune_chunk(self, name: str, step_s: float) -> None:
+    def _tune_chunk(self, program: Program, step_s: float) -> None:
         """Let a chunk take about `chunk_s`, and the horizon be whole chunks: rows end on one."""
         horizon = self.settings.horizon
         wanted = min(max(1, round(self.settings.chunk_s / step_s)), horizon)
-        if name not in self._chunks and step_s * 10 > self.settings.chunk_s:
+        if program not in self._chunks and step_s * 10 > self.settings.chunk_s:
             wanted = min(_UNTUNED_STEPS, horizon)  # that was the compilation
-        self._chunks[name] = -(-horizon // -(-horizon // wanted))
+        self._chunks[program] = chunk_length(horizon, wanted, SAMPLE_EVERY)
 
     def _finish(self, record: Record, pack: Pack, slot: int) -> None:
         run = record.run.id
@@ -260,8 +270,10 @@ class Lane:
     def _is_new_pack(self) -> bool:
         """Whether a pack is to be compiled of which the study has not heard yet."""
         return any(
-            pack.free < pack.capacity and name not in self._chunks and name not in self._announced
-            for name, pack in self.packs.items()
+            pack.free < pack.capacity
+            and program not in self._chunks
+            and program not in self._announced
+            for program, pack in self.packs.items()
         )
 
     def _must_wait(self) -> bool:
@@ -289,15 +301,33 @@ class Lane:
             room=max(0, self._room()),
             rate=self.rate,
             capacity=self.settings.capacity,
-            quiet_s=COMPILING_S if is_compiling else self.settings.silence_s,
+            quiet_s=COMPILING_S if is_compiling else self._quiet_s(),
             stride=_STRIDE_CHUNKS * max([_UNTUNED_STEPS, *map(self._chunk, self.packs)]),
         )
+
+    def _quiet_s(self) -> float:
+        """Seconds without a report that mean nothing: slow steps make long chunks."""
+        chunk_s = sum(self._chunk(program) * s for program, s in self._step_s.items())
+        return max(self.settings.silence_s, 3 * chunk_s)
 
     def _room(self) -> int:
         """Free slots, and those whose run ends within the next chunk."""
         ending = sum(
-            self.records[run].run.horizon - self.records[run].step <= self._chunk(name)
-            for name, pack in self.packs.items()
+            self.records[run].run.horizon - self.records[run].step <= self._chunk(program)
+            for program, pack in self.packs.items()
             for run in pack.runs()
         )
         return self.settings.capacity - self.active - len(self.waiting) + ending
+
+
+def chunk_length(horizon: int, wanted: int, unit: int) -> int:
+    """The number of steps nearest to `wanted` that divides the horizon into whole chunks.
+
+    It is a multiple of `unit`, the distance of the samples. Where no divisor is near, the last
+    chunk of a run is shorter.
+    """
+    if horizon <= unit:
+        return horizon
+    most = max(1, round(wanted / unit))
+    near = [n for n in range(max(1, most // 2), 2 * most + 1) if horizon % (n * unit) == 0]
+    return unit * min(near, key=lambda n: abs(math.log(n / most)), default=most)

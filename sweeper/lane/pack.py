@@ -9,12 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.lane.run import Run
-from sweeper.optim.arena import Arena
-from sweeper.optim.configuration import Configuration, parse
-from sweeper.optim.rules import Rule
-from sweeper.optim.step import make_step
+from sweeper.optim import coefficients
+from sweeper.optim.arena import Arena, SavedRow
+from sweeper.optim.catalog import SERIES
+from sweeper.optim.configuration import Program, parse
+from sweeper.optim.decay import decay_mask
+from sweeper.optim.rules import RULES
+from sweeper.optim.statistics import NAMES
+from sweeper.optim.step import Step
 from sweeper.tasks.gradient import Layout, packed_gradient
 from sweeper.tasks.task import Task
+
+# Statistics are made at every such step of a run.
+SAMPLE_EVERY = 10
+_STATISTICS = [SERIES.index(name) for name in NAMES]
+_LOSS, _LR = SERIES.index("loss"), SERIES.index("lr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +55,49 @@ class Machine:
         return float(torch.finfo(self.torch_dtype).eps)
 
 
-@dataclass(slots=True)
-class _Occupant:
-    run: Run
-    step: int  # on the host, so that looking at it never waits for the device
-
-
 class Pack:
-    """K slots of one task and one update rule.
+    """K slots of one task and one program.
 
     A run in a slot is a pure function of (task, configuration, seed): at one capacity its numbers
     are the same in any slot and beside any neighbours (on the CPU bit for bit).
+
+    Args:
+        sample_every: statistics are made at the steps that it divides; so are the lengths of
+            `train`, but the last one of a run. All rows then have theirs at the same time, and
+            which of the two compiled steps a row runs through depends on its own step alone.
+        update_cosine: whether to keep the last update, which that statistic needs.
     """
 
-    def __init__(self, task: Task, rule: Rule, capacity: int, machine: Machine) -> None:
-        self.task, self.rule, self.machine = task, rule, machine
+    def __init__(
+        self,
+        task: Task,
+        program: Program,
+        capacity: int,
+        machine: Machine,
+        *,
+        sample_every: int = SAMPLE_EVERY,
+        update_cosine: bool = False,
+    ) -> None:
+        self.task, self.program, self.machine = task, program, machine
+        self.sample_every = sample_every
         device, dtype = machine.torch_device, machine.torch_dtype
         inputs, targets = task.data
         is_real = targets.is_floating_point()
         self._data = (inputs.to(device, dtype), targets.to(device, dtype if is_real else None))
-        self.layout = Layout.of(task.initial(0))
-        self.arena = Arena.empty(rule, capacity, self.layout.size, dtype=dtype, device=device)
+        model = task.initial(0)
+        self.layout = Layout.of(model)
+        self.arena = Arena.empty(
+            RULES[program.rule],
+            capacity,
+            self.layout.sizes,
+            dtype=dtype,
+            device=device,
+            decay_mask=decay_mask(model, program.no_decay),
+            keep_update=update_cosine,
+        )
         gradient = packed_gradient(task, self.layout, self.arena.theta, self._data)
-        self._step = make_step(self.arena, gradient, compiled=machine.compiled)
-        self._slots: list[_Occupant | None] = [None] * capacity
+        self._step = Step(self.arena, gradient, compiled=machine.compiled)
+        self._slots: list[Run | None] = [None] * capacity
 
     @property
     def capacity(self) -> int:
@@ -82,22 +110,25 @@ class Pack:
 
     def runs(self) -> dict[int, int]:
         """Slot by run id."""
-        return {held.run.id: slot for slot, held in enumerate(self._slots) if held is not None}
+        return {run.id: slot for slot, run in enumerate(self._slots) if run is not None}
 
     def step_of(self, slot: int) -> int:
         """Steps made by the run in a slot."""
-        return self._occupant(slot).step
+        row = self.arena.rows[slot]
+        assert row is not None, f"slot {slot} is empty"
+        return row.step
 
-    def place(self, run: Run, row: dict[str, Tensor] | None = None) -> int:
+    def place(self, run: Run, row: SavedRow | None = None) -> int:
         """Put a run into an empty slot, from its start or from a saved row; returns the slot."""
         slot = self._slots.index(None)
-        configuration: Configuration = parse(run.config)
+        configuration = parse(run.config)
+        assert configuration.program == self.program
         if row is None:
             theta = self.layout.flatten(self.task.initial(run.seed))
             self.arena.start(slot, theta, configuration, run.horizon)
         else:
             self.arena.load(slot, row, configuration, run.horizon)
-        self._slots[slot] = _Occupant(run, 0 if row is None else int(row["step"]))
+        self._slots[slot] = run
         return slot
 
     def remove(self, slot: int) -> None:
@@ -105,7 +136,7 @@ class Pack:
         self._slots[slot] = None
         self.arena.clear(slot)
 
-    def row(self, slot: int) -> dict[str, Tensor]:
+    def row(self, slot: int) -> SavedRow:
         """The run's state as plain tensors on the host."""
         return self.arena.save(slot)
 
@@ -127,15 +158,27 @@ class Pack:
         """Train every occupied slot by `steps` steps (fewer where the horizon comes first).
 
         Returns:
-            `[steps, 4, K]`: loss, gradient norm, update RMS and lr of every step, one copy from
-            the device; what stands beyond a row's horizon or in an empty slot means nothing.
+            `[steps, S, K]` in the order of SERIES; all but the loss are NaN between the samples.
+            What stands beyond a row's horizon or in an empty slot means nothing.
         """
-        batches = self._batches(steps)
-        outputs = [self._step(*(() if batches is None else (batches[i],))) for i in range(steps)]
-        for held in self._slots:
-            if held is not None:
-                held.step = min(held.step + steps, held.run.horizon)
-        series: np.ndarray = torch.stack(outputs).cpu().numpy()
+        table, batches = self.arena.coefficients(steps), self._batches(steps)
+        losses: list[Tensor] = []
+        statistics: list[Tensor] = []
+        for i in range(steps):
+            batch = () if batches is None else (batches[i],)
+            if i % self.sample_every:
+                losses.append(self._step.plain(table[i], *batch))
+            else:
+                loss, sampled = self._step.sampled(table[i], *batch)
+                losses.append(loss)
+                statistics.append(sampled)
+        self.arena.advance(steps)
+        series = np.full((steps, len(SERIES), self.capacity), np.nan, self.machine.dtype)
+        series[:, _LOSS] = torch.stack(losses).cpu().numpy()
+        sampled_steps = series[:: self.sample_every]  # a view
+        sampled_steps[:, _STATISTICS] = torch.stack(statistics).cpu().numpy()
+        lr = coefficients.names(self.arena.rule).index("lr")
+        sampled_steps[:, _LR] = table[:: self.sample_every, lr].cpu().numpy()
         return series
 
     def _batches(self, steps: int) -> Tensor | None:
@@ -144,12 +187,7 @@ class Pack:
         if size is None:
             return None
         chosen = np.zeros((steps, self.capacity, size), dtype=np.int64)
-        for slot, held in enumerate(self._slots):
-            if held is not None:
-                chosen[:, slot] = self.task.indices(held.run.seed, held.step, steps)
+        for slot, run in enumerate(self._slots):
+            if run is not None:
+                chosen[:, slot] = self.task.indices(run.seed, self.step_of(slot), steps)
         return torch.from_numpy(chosen).to(self.machine.torch_device)
-
-    def _occupant(self, slot: int) -> _Occupant:
-        held = self._slots[slot]
-        assert held is not None, f"slot {slot} is empty"
-        return held

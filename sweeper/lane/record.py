@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sweeper.lane.pack import SAMPLE_EVERY
 from sweeper.lane.run import Run
 from sweeper.optim.catalog import SERIES
 from sweeper.optim.configuration import parse
@@ -33,7 +35,7 @@ class Record:
         )
         self.run = run
         self.verdict = Verdict(facts, limits)
-        self.curve: list[list[float]] = []
+        self.curve: list[list[float | None]] = []
         self.step = 0
         self.written = 0  # steps whose trajectory was handed over by `take_pending`
         self._pending: list[np.ndarray] = []
@@ -46,7 +48,7 @@ class Record:
         return whole or not self.verdict.finite or self.verdict.hopeless
 
     def take(self, series: np.ndarray) -> None:
-        """The next steps, `[n, 4]`; what lies past the horizon or the first NaN is left out."""
+        """The next steps, `[n, S]`; what lies past the horizon or the first NaN is left out."""
         series = series[: self.run.horizon - self.step]
         bad = np.flatnonzero(~np.isfinite(series[:, 0]))
         if bad.size:
@@ -55,14 +57,14 @@ class Record:
         for mark in self._marks[
             np.isin(self._marks, np.arange(self.step, self.step + len(series)))
         ]:
-            values = series[mark - self.step]
-            if np.isfinite(values).all():
-                self.curve.append([int(mark), *(float(value) for value in values)])
+            values = series[mark - self.step].tolist()
+            if math.isfinite(values[0]):
+                self.curve.append([int(mark), *(v if math.isfinite(v) else None for v in values)])
         self._pending.append(series)
         self.step += len(series)
 
     def take_pending(self) -> tuple[int, np.ndarray]:
-        """First step and series `[n, 4]` of what was not yet taken; forgets it."""
+        """First step and series `[n, S]` of what was not yet taken; forgets it."""
         first, pending = self.written, self._pending
         self._pending, self.written = [], self.step
         return first, np.concatenate(pending) if pending else np.empty((0, len(SERIES)))
@@ -97,6 +99,10 @@ class Record:
 
 
 def curve_steps(horizon: int) -> np.ndarray:
-    """Log-spaced steps of a thinned curve: 0, the last one and about 40 between, ascending."""
+    """Log-spaced steps of a thinned curve: 0, the last one and about 40 between, ascending.
+
+    From the first sample of the statistics on, they are steps that have statistics.
+    """
     spaced = np.geomspace(1, max(horizon - 1, 1), _CURVE_POINTS).round().astype(np.int64)
+    spaced = np.where(spaced < SAMPLE_EVERY, spaced, spaced // SAMPLE_EVERY * SAMPLE_EVERY)
     return np.unique(np.concatenate([[0], spaced, [horizon - 1]]))

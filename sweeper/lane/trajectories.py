@@ -1,6 +1,6 @@
 """Trajectories in Parquet: one part per lane and flush, sorted by (run, step).
 
-The loss of every step; gradient norm, update RMS and learning rate of every tenth. A part counts
+The loss of every step; statistics and learning rate of every tenth. A part counts
 only with the spans that the study's database names, so a part that a crash left behind is ignored.
 """
 
@@ -17,7 +17,6 @@ from sweeper.errors import SweepError
 from sweeper.lane.storage import Storage
 from sweeper.optim.catalog import SERIES
 
-SAMPLE_EVERY = 10
 FOLDER = "trajectories"
 
 
@@ -41,7 +40,7 @@ class Part:
 def write_part(
     storage: Storage, name: str, pieces: Iterable[tuple[int, int, np.ndarray]]
 ) -> Part | None:
-    """Write pieces (run, first step, series `[n, 4]`) as one part; None when there is no step."""
+    """Write pieces (run, first step, series `[n, S]`) as one part; None when there is no step."""
     kept = sorted((p for p in pieces if len(p[2])), key=lambda piece: piece[:2])
     if not kept:
         return None
@@ -55,7 +54,7 @@ def write_part(
 
 
 def read(storage: Storage, parts: Sequence[Part]) -> pa.Table:
-    """All named trajectories, columns run, step, loss, grad_norm, update_rms, lr, sorted.
+    """All named trajectories, columns run, step and SERIES, sorted; null where nothing is known.
 
     Raises:
         SweepError: a part is gone or broken.
@@ -63,7 +62,8 @@ def read(storage: Storage, parts: Sequence[Part]) -> pa.Table:
     tables = [_named_rows(storage, part) for part in parts]
     if not tables:
         return _table(0, 0, np.empty((0, len(SERIES)), dtype=np.float32))
-    table = pa.concat_tables(tables)
+    # Parts of an earlier version have fewer columns.
+    table = pa.concat_tables(tables, promote_options="default")
     return table.sort_by([("run", "ascending"), ("step", "ascending")])
 
 
@@ -85,12 +85,12 @@ def _named_rows(storage: Storage, part: Part) -> pa.Table:
 
 def _table(run: int, first: int, series: np.ndarray) -> pa.Table:
     steps = np.arange(first, first + len(series), dtype=np.int32)
-    unsampled = steps % SAMPLE_EVERY != 0
     columns = {
         "run": pa.array(np.full(len(series), run, dtype=np.int32)),
         "step": pa.array(steps),
         "loss": pa.array(np.ascontiguousarray(series[:, 0])),
     }
     for index, name in enumerate(SERIES[1:], start=1):
-        columns[name] = pa.array(np.ascontiguousarray(series[:, index]), mask=unsampled)
+        column = np.ascontiguousarray(series[:, index])
+        columns[name] = pa.array(column, mask=np.isnan(column))
     return pa.table(columns)

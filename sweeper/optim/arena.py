@@ -1,7 +1,8 @@
-"""The state of a pack: K rows of parameters, optimizer state, hyperparameters and step counters.
+"""The state of a pack: K rows of parameters and optimizer state, and the run that each row has.
 
-Rows need no lockstep: each has its own step and horizon. A row whose step has reached its horizon
-is frozen (its learning rate is 0), and an empty slot is a row of horizon 0.
+Rows need no lockstep: each has its own step and horizon. A row that has reached its horizon is
+frozen (its learning rate is 0), and so is an empty slot. What a row is told by its run (settings,
+horizon, step) stays on the host; see coefficients.py.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sweeper.errors import SweepError
+from sweeper.optim.coefficients import Row, table
 from sweeper.optim.configuration import Configuration
-from sweeper.optim.rules import Rule
+from sweeper.optim.rules.rule import Rule, Sizes
+
+SavedRow = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,77 +25,121 @@ class Arena:
     """Tensors of a pack, changed in place.
 
     Args:
+        rule: of every row.
+        sizes: number of elements of every parameter tensor of the model, P together.
         theta: `[K, P]` parameters.
-        state: `[K, P]` each, the rule's state.
-        values: `[K, H]` float64, hyperparameters in the order of `rule.all_columns`.
-        step: `[K]` int64, updates made.
-        horizon: `[K]` int64, steps of the run; 0 for an empty slot.
+        state: the rule's state, `[K, P]` or `[K, 1]` each.
+        previous: `[K, P]`, the update before, where its cosine with the next one is wanted.
+        decay_mask: `[P]`, 1 where weight decay applies; None for everywhere.
+        rows: what is in every slot; None where nothing is.
     """
 
     rule: Rule
+    sizes: Sizes
     theta: Tensor
     state: dict[str, Tensor]
-    values: Tensor
-    step: Tensor
-    horizon: Tensor
+    previous: Tensor | None
+    decay_mask: Tensor | None
+    rows: list[Row | None]
 
     @classmethod
     def empty(
-        cls, rule: Rule, capacity: int, size: int, *, dtype: torch.dtype, device: torch.device
+        cls,
+        rule: Rule,
+        capacity: int,
+        sizes: Sizes,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        decay_mask: Tensor | None = None,
+        keep_update: bool = False,
     ) -> Arena:
-        """An arena of `capacity` empty slots for models of `size` parameters."""
+        """An arena of `capacity` empty slots.
 
-        def zeros(*shape: int, kind: torch.dtype = dtype) -> Tensor:
-            return torch.zeros(*shape, dtype=kind, device=device)
+        Args:
+            keep_update: keep the last update of every row, which `update_cosine` needs.
+        """
+        size = sum(sizes)
 
-        return cls(
-            rule=rule,
-            theta=zeros(capacity, size),
-            state={name: zeros(capacity, size) for name in rule.states},
-            values=zeros(capacity, len(rule.all_columns), kind=torch.float64),
-            step=zeros(capacity, kind=torch.int64),
-            horizon=zeros(capacity, kind=torch.int64),
-        )
+        def zeros(width: int) -> Tensor:
+            return torch.zeros(capacity, width, dtype=dtype, device=device)
+
+        state = {name: zeros(size) for name in rule.states}
+        state |= {name: zeros(1) for name in rule.scalars}
+        mask = None if decay_mask is None else decay_mask.to(device, dtype)
+        previous = zeros(size) if keep_update else None
+        return cls(rule, sizes, zeros(size), state, previous, mask, [None] * capacity)
 
     @property
     def capacity(self) -> int:
-        return self.theta.shape[0]
+        return len(self.rows)
 
     def start(self, slot: int, theta: Tensor, configuration: Configuration, horizon: int) -> None:
         """Put a new run into a slot: parameters `theta` `[P]`, state zero, step 0."""
+        self._check(configuration)
+        self.clear(slot)
         self.theta[slot] = theta.to(self.theta)
-        for tensor in self.state.values():
-            tensor[slot] = 0
-        self._describe(slot, configuration, horizon, step=0)
+        self.rows[slot] = Row(configuration, horizon)
 
-    def load(
-        self, slot: int, row: dict[str, Tensor], configuration: Configuration, horizon: int
-    ) -> None:
+    def load(self, slot: int, saved: SavedRow, configuration: Configuration, horizon: int) -> None:
         """Put a saved row back; continues bit-identically at the same capacity."""
-        self.theta[slot] = row["theta"].to(self.theta)
-        for name, tensor in self.state.items():
-            tensor[slot] = row[name].to(tensor)
-        self._describe(slot, configuration, horizon, step=int(row["step"]))
+        self._check(configuration)
+        for name, tensor in self._tensors().items():
+            tensor[slot] = saved[name].to(tensor)
+        self.rows[slot] = Row(configuration, horizon, int(saved["step"]))
 
-    def save(self, slot: int) -> dict[str, Tensor]:
-        """The row as plain tensors on the host, `[P]` each, and its step."""
-        row = {"theta": self.theta[slot], **{n: t[slot] for n, t in self.state.items()}}
-        row["step"] = self.step[slot]
-        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in row.items()}
+    def save(self, slot: int) -> SavedRow:
+        """The row as plain tensors on the host, and its step."""
+        row = self.rows[slot]
+        assert row is not None, f"slot {slot} is empty"
+        saved = {
+            name: tensor[slot].detach().to("cpu", copy=True)
+            for name, tensor in self._tensors().items()
+        }
+        return {**saved, "step": torch.tensor(row.step)}
 
     def clear(self, slot: int) -> None:
         """Empty a slot. Non-finite leftovers would be harmless but slow on some hardware."""
-        self.theta[slot] = 0
-        for tensor in self.state.values():
+        for tensor in self._tensors().values():
             tensor[slot] = 0
-        self.values[slot] = 0
-        self.step[slot] = 0
-        self.horizon[slot] = 0
+        self.rows[slot] = None
 
-    def _describe(
-        self, slot: int, configuration: Configuration, horizon: int, *, step: int
-    ) -> None:
-        values = self.rule.row_values(configuration, horizon)
-        self.values[slot] = torch.tensor(values, dtype=torch.float64)
-        self.step[slot] = step
-        self.horizon[slot] = horizon
+    def move(self, source: int, target: int) -> None:
+        """Move a row to an empty slot."""
+        assert self.rows[target] is None, f"slot {target} is taken"
+        for tensor in self._tensors().values():
+            tensor[target] = tensor[source]
+        self.rows[target] = self.rows[source]
+        self.clear(source)
+
+    def compact(self) -> dict[int, int]:
+        """Move the rows to the first slots, in their order; returns new slot by old one."""
+        taken = [slot for slot, row in enumerate(self.rows) if row is not None]
+        moved = dict(zip(taken, range(len(taken)), strict=True))
+        for source, target in moved.items():
+            if source != target:
+                self.move(source, target)
+        return moved
+
+    def coefficients(self, steps: int) -> Tensor:
+        """The table of the next steps, `[steps, C, K]`, on the device in one copy."""
+        values = torch.from_numpy(table(self.rule, self.rows, steps))
+        return values.to(self.theta.dtype).to(self.theta.device)
+
+    def advance(self, steps: int) -> None:
+        """Note that every row has made so many steps, or come to its horizon."""
+        for row in self.rows:
+            if row is not None:
+                row.step = min(row.step + steps, row.horizon)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        kept = {} if self.previous is None else {"previous_update": self.previous}
+        return {"theta": self.theta, **self.state, **kept}
+
+    def _check(self, configuration: Configuration) -> None:
+        if configuration.rule != self.rule.name:
+            raise SweepError(
+                f"{configuration.optimizer} in a pack of {self.rule.name}",
+                where="optimizer",
+                allowed=f"optimizers of the rule {self.rule.name}",
+            )

@@ -1,122 +1,210 @@
-"""The optimizers and schedules that there are, their hyperparameters, defaults and ranges.
+"""The optimizers that there are: their hyperparameters, defaults, ranges and sources.
 
 Pure data: read by the configuration parser, the search space and the documentation. Names and
-defaults are those of torch.optim (2.13).
+defaults are those of torch.optim (2.13), or of the paper's own code where torch has none.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from sweeper.errors import SweepError, nearest, one_of, shown
-
-
-@dataclass(frozen=True, slots=True)
-class Real:
-    """A real hyperparameter and the interval it may lie in."""
-
-    default: float
-    low: float
-    high: float
-    low_open: bool = False
-    high_open: bool = False
-    doc: str = ""
-
-    def interval(self) -> str:
-        left, right = "(["[not self.low_open], ")]"[not self.high_open]
-        return f"a number in {left}{self.low:g}, {self.high:g}{right}"
-
-    def check(self, value: object, where: str) -> float:
-        """The value as a float; raises SweepError outside the interval."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SweepError(
-                f"{shown(value)} is not a number", where=where, allowed=self.interval()
-            )
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        low_ok = number > self.low if self.low_open else number >= self.low
-        high_ok = number < self.high if self.high_open else number <= self.high
-        if not (math.isfinite(number) and low_ok and high_ok):
-            raise SweepError(
-                f"{shown(value)} is out of range", where=where, allowed=self.interval()
-            )
-        return number
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A hyperparameter that is true or false."""
-
-    default: bool
-    doc: str = ""
-
-    def check(self, value: object, where: str) -> bool:
-        if not isinstance(value, bool):
-            raise SweepError(f"{shown(value)} is not a flag", where=where, allowed="true, false")
-        return value
+from sweeper.optim.hyperparameters import Flag, Limit, Real
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """An optimizer by its user's name: the rule that runs it and what may be set."""
+    """An optimizer by its user's name.
+
+    Args:
+        rule: name of the update rule that runs it.
+        hyperparameters: what may be set.
+        source: of the formula.
+        decoupled: whether its weight decay is decoupled from the gradient; else it is L2.
+    """
 
     rule: str
     hyperparameters: dict[str, Real | Flag]
     source: str
+    decoupled: bool = False
+
+    @property
+    def betas(self) -> tuple[str, ...]:
+        """What a pair `betas` stands for; empty where there is none."""
+        return tuple(key for key in self.hyperparameters if key.startswith("beta"))
+
+    @property
+    def cycled(self) -> str | None:
+        """The hyperparameter that cyclical schedules cycle against lr, if there is one."""
+        found = [key for key in ("momentum", "beta1") if key in self.hyperparameters]
+        return found[0] if found else None
 
 
-def _lr() -> Real:
-    return Real(1e-3, 0.0, 1e6, low_open=True, doc="learning rate (the peak of its schedule)")
+def _lr(default: float) -> Real:
+    return Real(default, 0.0, 1e6, low_open=True, doc="learning rate (the peak of its schedule)")
 
 
-def _decay(default: float) -> Real:
-    return Real(default, 0.0, 1e6, doc="weight decay")
+def _decay(default: float, kind: str) -> Real:
+    return Real(default, 0.0, 1e6, doc=f"weight decay, {kind}")
 
 
-def _adam(decay: float) -> dict[str, Real | Flag]:
+def _share(default: float, doc: str) -> Real:
+    return Real(default, 0.0, 1.0, high_open=True, doc=doc)
+
+
+def _eps(default: float, doc: str = "added to the square root of the second moment") -> Real:
+    return Real(default, 0.0, 1e6, doc=doc)
+
+
+_L2, _DECOUPLED = "coupled (L2)", "decoupled"
+_FIRST, _SECOND = "decay of the first moment", "decay of the second moment"
+_EITHER = Flag(False, doc="weight decay is decoupled instead of L2")
+
+
+def _adam(decay: Real) -> dict[str, Real | Flag]:
     return {
-        "lr": _lr(),
-        "beta1": Real(0.9, 0.0, 1.0, high_open=True, doc="decay of the first moment"),
-        "beta2": Real(0.999, 0.0, 1.0, high_open=True, doc="decay of the second moment"),
-        "eps": Real(1e-8, 0.0, 1e6, doc="added to the square root of the second moment"),
-        "weight_decay": _decay(decay),
+        "lr": _lr(1e-3),
+        "beta1": _share(0.9, _FIRST),
+        "beta2": _share(0.999, _SECOND),
+        "eps": _eps(1e-8),
+        "weight_decay": decay,
         "amsgrad": Flag(False, doc="divide by the largest second moment seen"),
+        "eps_hat": Flag(
+            False, doc="eps is that of TensorFlow and Keras: added before bias correction"
+        ),
+    }
+
+
+def _sgd(decay: Real) -> dict[str, Real | Flag]:
+    return {
+        "lr": _lr(1e-3),
+        "momentum": _share(0.0, "heavy-ball momentum"),
+        "dampening": Real(0.0, 0.0, 1.0, doc="damping of the gradient in the momentum"),
+        "nesterov": Flag(False, doc="Nesterov's momentum; needs momentum, and no dampening"),
+        "weight_decay": decay,
+    }
+
+
+def _adai(decay: Real) -> dict[str, Real | Flag]:
+    return {
+        "lr": _lr(1e-3),
+        "beta0": Real(0.1, 0.0, 1e3, doc="strength of the adaptive inertia"),
+        "beta2": _share(0.99, _SECOND),
+        "eps": Real(1e-3, 0.0, 1.0, low_open=True, high_open=True, doc="1 - largest inertia"),
+        "weight_decay": decay,
     }
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "adam": Optimizer("adam", _adam(0.0), "Kingma & Ba 2014, Algorithm 1; coupled (L2) decay"),
-    "adamw": Optimizer("adam", _adam(0.01), "Loshchilov & Hutter 2017; decoupled decay"),
-    "sgd": Optimizer(
-        "sgd",
+    "adam": Optimizer("adam", _adam(_decay(0.0, _L2)), "Kingma & Ba 2014, Algorithm 1"),
+    "adamw": Optimizer(
+        "adam", _adam(_decay(0.01, _DECOUPLED)), "Loshchilov & Hutter 2017", decoupled=True
+    ),
+    "nadam": Optimizer(
+        "nadam",
         {
-            "lr": _lr(),
-            "momentum": Real(0.0, 0.0, 1.0, high_open=True, doc="heavy-ball momentum"),
-            "weight_decay": _decay(0.0),
+            "lr": _lr(2e-3),
+            "beta1": _share(0.9, _FIRST),
+            "beta2": _share(0.999, _SECOND),
+            "eps": _eps(1e-8),
+            "weight_decay": _decay(0.0, _L2),
+            "momentum_decay": Real(4e-3, 0.0, 1e3, doc="how fast the momentum rises to beta1"),
+            "decoupled_weight_decay": _EITHER,
         },
-        "Sutskever et al. 2013 as in torch.optim.SGD; coupled (L2) decay",
+        "Dozat 2016, as torch.optim.NAdam",
+    ),
+    "radam": Optimizer(
+        "radam",
+        {
+            "lr": _lr(1e-3),
+            "beta1": _share(0.9, _FIRST),
+            "beta2": _share(0.999, _SECOND),
+            "eps": _eps(1e-8, "added to the square root of the uncorrected second moment"),
+            "weight_decay": _decay(0.0, _L2),
+            "decoupled_weight_decay": _EITHER,
+        },
+        "Liu et al. 2019, as torch.optim.RAdam",
+    ),
+    "stable_adamw": Optimizer(
+        "stable_adamw",
+        {
+            "lr": _lr(1e-3),
+            "beta1": _share(0.9, _FIRST),
+            "beta2": _share(0.99, _SECOND),
+            "eps": _eps(1e-8),
+            "weight_decay": _decay(0.01, _DECOUPLED),
+        },
+        "Wortsman et al. 2023, Algorithm 2",
+        decoupled=True,
+    ),
+    "sgd": Optimizer("sgd", _sgd(_decay(0.0, _L2)), "Sutskever et al. 2013, as torch.optim.SGD"),
+    "sgdw": Optimizer(
+        "sgd", _sgd(_decay(0.01, _DECOUPLED)), "Loshchilov & Hutter 2017", decoupled=True
+    ),
+    "adagrad": Optimizer(
+        "adagrad",
+        {
+            "lr": _lr(1e-2),
+            "lr_decay": Real(0.0, 0.0, 1e6, doc="lr / (1 + steps made * lr_decay)"),
+            "eps": _eps(1e-10, "added to the square root of the sum of squares"),
+            "initial_accumulator_value": Real(0.0, 0.0, 1e6, doc="of the sum of squares"),
+            "weight_decay": _decay(0.0, _L2),
+        },
+        "Duchi et al. 2011, as torch.optim.Adagrad",
+    ),
+    "rmsprop": Optimizer(
+        "rmsprop",
+        {
+            "lr": _lr(1e-2),
+            "alpha": _share(0.99, _SECOND),
+            "eps": _eps(1e-8),
+            "momentum": _share(0.0, "heavy-ball momentum of the scaled gradient"),
+            "centered": Flag(False, doc="divide by an estimate of the standard deviation"),
+            "weight_decay": _decay(0.0, _L2),
+        },
+        "Hinton's lecture 6e; Graves 2013 where centered; as torch.optim.RMSprop",
+    ),
+    "adai": Optimizer("adai", _adai(_decay(0.0, _L2)), "Xie et al. 2022, Algorithm 2"),
+    "adaiw": Optimizer(
+        "adai", _adai(_decay(5e-4, _DECOUPLED)), "Xie et al. 2022, Algorithm 3", decoupled=True
+    ),
+    "lion": Optimizer(
+        "lion",
+        {
+            "lr": _lr(1e-4),
+            "beta1": _share(0.9, "weight of the momentum in the step"),
+            "beta2": _share(0.99, "decay of the momentum"),
+            "weight_decay": _decay(0.0, _DECOUPLED),
+        },
+        "Chen et al. 2023, Algorithm 2",
+        decoupled=True,
     ),
 }
 
-_FRACTION = "a fraction of the horizon in [0, 1], or {steps: N}"
-SCHEDULES: dict[str, dict[str, Real]] = {
-    "constant": {
-        "warmup": Real(0.0, 0.0, 1.0, doc=f"linear warm-up: {_FRACTION}"),
-    },
-    "cosine": {
-        "warmup": Real(0.0, 0.0, 1.0, doc=f"linear warm-up: {_FRACTION}"),
-        "final": Real(0.0, 0.0, 1.0, doc="last learning rate as a share of lr"),
-    },
+# What every optimizer may have beside its own.
+CLIPPING: dict[str, Limit] = {
+    "clip_norm": Limit(
+        Real(1.0, 0.0, 1e30, low_open=True, doc="largest L2 norm of the whole gradient")
+    ),
+    "clip_value": Limit(
+        Real(1.0, 0.0, 1e30, low_open=True, doc="largest magnitude of a gradient's element")
+    ),
 }
-# Keys that may be a number of steps instead of a fraction of the horizon.
-LENGTHS = frozenset({"warmup"})
+NO_DECAY_DOC = (
+    "parameters without weight decay: bias, norm (of normalisation layers), or patterns of their "
+    "names such as head.*"
+)
 # What a step tells of every row, in this order.
-SERIES = ("loss", "grad_norm", "update_rms", "lr")
-# Known words whose feature is not there yet: refused by name rather than ignored.
-LATER: dict[str, list[str] | None] = {"clip_norm": None, "no_decay": []}
+SERIES = (
+    "loss",
+    "grad_norm",
+    "update_rms",
+    "lr",
+    "param_norm",
+    "eps_dominance",
+    "grad_surprise",
+    "update_cosine",
+)
 
 
 def optimizer(name: object, where: str = "optimizer") -> Optimizer:
@@ -129,15 +217,3 @@ def optimizer(name: object, where: str = "optimizer") -> Optimizer:
             cure=nearest(name, OPTIMIZERS),
         )
     return OPTIMIZERS[name]
-
-
-def schedule(kind: object, where: str = "schedule") -> dict[str, Real]:
-    """The parameters of a schedule; raises SweepError with the nearest right one."""
-    if not isinstance(kind, str) or kind not in SCHEDULES:
-        raise SweepError(
-            f"unknown schedule {shown(kind)}",
-            where=where,
-            allowed=one_of(SCHEDULES),
-            cure=nearest(kind, SCHEDULES),
-        )
-    return SCHEDULES[kind]

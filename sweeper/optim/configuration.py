@@ -1,67 +1,105 @@
 """A configuration: one optimizer, its hyperparameters and its schedule, checked and complete.
 
 The vocabulary is that of torch.optim: `{optimizer: adam, lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8,
-weight_decay: 0, amsgrad: false, schedule: {kind: cosine, warmup: 0.05, final: 0.0}}`.
+weight_decay: 0, amsgrad: false, clip_norm: 1.0, no_decay: [bias, norm],
+schedule: {kind: cosine, warmup: 0.05, final: 0.0}}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeper.errors import SweepError, nearest, one_of, shown
-from sweeper.optim import catalog
+from sweeper.optim import catalog, schedule_catalog
+from sweeper.optim.hyperparameters import Length, Lengths, Value, steps_of, written
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schedule:
-    """A learning-rate schedule; lengths are fractions of the horizon or numbers of steps.
+    """A learning-rate schedule. `values` holds every parameter of its kind.
 
-    Args:
-        kind: `constant` or `cosine`.
-        warmup: length of the linear warm-up, a fraction in [0, 1] or an int of steps.
-        final: last learning rate as a share of the peak, in [0, 1].
+    A length is a fraction of the horizon (float) or an absolute number of steps (int).
     """
 
-    kind: str = "constant"
-    warmup: float | int = 0.0
-    final: float = 1.0
+    kind: str
+    values: dict[str, Value]
+
+    def steps(self, name: str, horizon: int) -> int:
+        """A length in steps of a run of `horizon` steps."""
+        value = self.values[name]
+        assert isinstance(value, float | int)
+        return steps_of(value, horizon)
 
     def warmup_steps(self, horizon: int) -> int:
         """Steps of warm-up in a run of `horizon` steps."""
-        if isinstance(self.warmup, int):
-            return self.warmup
-        return round(self.warmup * horizon)
+        return self.steps("warmup", horizon)
 
     def to_dict(self) -> dict[str, Any]:
-        values: dict[str, Any] = {"kind": self.kind}
-        for name in catalog.SCHEDULES[self.kind]:
-            value = getattr(self, name)
-            is_steps = name in catalog.LENGTHS and isinstance(value, int)
-            values[name] = {"steps": value} if is_steps else value
-        return values
+        kinds = schedule_catalog.SCHEDULES[self.kind]
+        values = {name: written(self.values[name], kind) for name, kind in kinds.items()}
+        return {"kind": self.kind, **values}
 
 
-@dataclass(frozen=True, slots=True)
+class Program(NamedTuple):
+    """What must be equal in a pack beside its task: it is compiled in.
+
+    Args:
+        rule: name of the update rule.
+        no_decay: which parameters have no weight decay, sorted.
+    """
+
+    rule: str
+    no_decay: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Configuration:
-    """One point of the search space. `values` holds every hyperparameter of the optimizer."""
+    """One point of the search space, complete.
+
+    Args:
+        optimizer: its name.
+        values: every hyperparameter of the optimizer.
+        schedule: of the learning rate.
+        clip_norm, clip_value: limits of the gradient; None for none, and at most one of them.
+        no_decay: which parameters have no weight decay, sorted.
+    """
 
     optimizer: str
     values: dict[str, float | bool]
     schedule: Schedule
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    no_decay: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:
         """Name of the update rule (adam and adamw share one)."""
         return catalog.OPTIMIZERS[self.optimizer].rule
 
+    @property
+    def program(self) -> Program:
+        """What must be equal in a pack."""
+        return Program(self.rule, self.no_decay)
+
+    @property
+    def is_decoupled(self) -> bool:
+        """Whether weight decay is decoupled from the gradient."""
+        always = catalog.OPTIMIZERS[self.optimizer].decoupled
+        return always or bool(self.values.get("decoupled_weight_decay", False))
+
     def to_dict(self) -> dict[str, Any]:
         """The complete configuration in the user's vocabulary; `parse` reads it back."""
         values: dict[str, Any] = dict(self.values)
-        if "beta1" in values:
-            betas = [values.pop("beta1"), values.pop("beta2")]
-            values = {"lr": values.pop("lr"), "betas": betas, **values}
+        betas = catalog.OPTIMIZERS[self.optimizer].betas
+        if len(betas) == 2:
+            pair = [values.pop(key) for key in betas]
+            values = {"lr": values.pop("lr"), "betas": pair, **values}
+        clipping = {name: getattr(self, name) for name in catalog.CLIPPING}
+        values |= {name: value for name, value in clipping.items() if value is not None}
+        if self.no_decay:
+            values["no_decay"] = list(self.no_decay)
         return {"optimizer": self.optimizer, **values, "schedule": self.schedule.to_dict()}
 
 
@@ -80,24 +118,30 @@ def parse(raw: object, where: str = "") -> Configuration:
         )
     given = dict(raw)
     name = given.pop("optimizer", "adam")
-    known = catalog.optimizer(name, join(where, "optimizer")).hyperparameters
+    optimizer = catalog.optimizer(name, join(where, "optimizer"))
     for key in given:
         if not isinstance(key, str):
             raise SweepError(f"the key {shown(key)} is not text", where=where)
     schedule = parse_schedule(given.pop("schedule", "constant"), join(where, "schedule"))
-    _refuse_later(given, where)
+    schedule = _with_momentum(schedule, optimizer, str(name), join(where, "schedule"))
+    clipping = _clipping(given, where)
+    no_decay = _patterns(given.pop("no_decay", ()), join(where, "no_decay"))
     _unfold_betas(given, str(name), where)
     for key in given:
         check_key(key, str(name), where)
     values = {
         key: kind.check(given.get(key, kind.default), join(where, key))
-        for key, kind in known.items()
+        for key, kind in optimizer.hyperparameters.items()
     }
-    return Configuration(str(name), values, schedule)
+    _check_nesterov(values, where)
+    return Configuration(str(name), values, schedule, **clipping, no_decay=no_decay)
 
 
 def parse_schedule(raw: object, where: str) -> Schedule:
-    """Check a schedule: a kind by name, or a mapping with `kind` and its parameters."""
+    """Check a schedule: a kind by name, or a mapping with `kind` and its parameters.
+
+    A flag `cycle_momentum` that is not given stays out: it depends on the optimizer.
+    """
     given = {"kind": raw} if isinstance(raw, str) else raw
     if not isinstance(given, Mapping) or "kind" not in given:
         raise SweepError(
@@ -105,8 +149,8 @@ def parse_schedule(raw: object, where: str) -> Schedule:
             where=where,
             allowed="a name, or a mapping such as {kind: cosine, warmup: 0.05}",
         )
-    parameters = catalog.schedule(given["kind"], where)
-    values: dict[str, Any] = {}
+    parameters = schedule_catalog.schedule(given["kind"], where)
+    values: dict[str, Value] = {}
     for key, value in given.items():
         if key == "kind":
             continue
@@ -117,16 +161,19 @@ def parse_schedule(raw: object, where: str) -> Schedule:
                 allowed=one_of(parameters),
                 cure=nearest(key, parameters),
             )
-        values[key] = _length_or_real(key, value, parameters[key], join(where, str(key)))
+        values[key] = parameters[key].check(value, join(where, str(key)))
     defaults = {key: kind.default for key, kind in parameters.items()}
-    return Schedule(kind=str(given["kind"]), **{**defaults, **values})
+    schedule = Schedule(str(given["kind"]), {**defaults, **values})
+    _check_shape(schedule, where)
+    return schedule
 
 
 def check_key(key: str, name: str, where: str) -> None:
     """Refuse a hyperparameter that the optimizer doesn't have."""
-    known = catalog.OPTIMIZERS[name].hyperparameters
-    if key not in known:
-        words = {*known, "schedule"} | ({"betas"} if "beta1" in known else set())
+    optimizer = catalog.OPTIMIZERS[name]
+    if key not in optimizer.hyperparameters:
+        words = {*optimizer.hyperparameters, *catalog.CLIPPING, "no_decay", "schedule"}
+        words |= {"betas"} if len(optimizer.betas) == 2 else set()
         raise SweepError(
             f"{name} has no hyperparameter {key!r}",
             where=where,
@@ -137,13 +184,19 @@ def check_key(key: str, name: str, where: str) -> None:
 
 def check_horizon(configuration: Configuration, horizon: int, where: str = "schedule") -> None:
     """Refuse a schedule that is longer than the run."""
-    warmup = configuration.schedule.warmup_steps(horizon)
-    if warmup > horizon:
-        raise SweepError(
-            f"a warm-up of {shown(warmup)} steps is longer than the horizon",
-            where=join(where, "warmup"),
-            allowed=f"at most {horizon} steps",
-        )
+    schedule = configuration.schedule
+    kinds = schedule_catalog.SCHEDULES[schedule.kind]
+    for name, kind in kinds.items():
+        value = schedule.values[name]
+        lengths = value if isinstance(value, tuple) else (value,)
+        if not isinstance(kind, Length | Lengths):
+            continue
+        for length in lengths:
+            assert isinstance(length, float | int)
+            _check_length(name, steps_of(length, horizon), horizon, join(where, name))
+    if "decay" in kinds:
+        both = schedule.warmup_steps(horizon) + schedule.steps("decay", horizon)
+        _check_length("warmup and decay", both, horizon, join(where, "decay"))
 
 
 def join(where: str, key: str) -> str:
@@ -151,40 +204,92 @@ def join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _length_or_real(key: str, value: object, kind: catalog.Real, where: str) -> float | int:
-    if key in catalog.LENGTHS and isinstance(value, Mapping):
-        steps = value.get("steps")
-        if set(value) != {"steps"} or isinstance(steps, bool) or not isinstance(steps, int):
-            raise SweepError(f"{shown(value)} is not a length", where=where, allowed=kind.doc)
-        if steps < 0:
-            raise SweepError(f"{shown(steps)} steps", where=where, allowed="0 or more steps")
-        return steps
-    return kind.check(value, where)
+def _check_length(name: str, steps: int, horizon: int, where: str) -> None:
+    if steps > horizon:
+        raise SweepError(
+            f"{name} of {shown(steps)} steps is longer than the horizon",
+            where=where,
+            allowed=f"at most {horizon} steps",
+        )
 
 
-def _refuse_later(given: dict[str, Any], where: str) -> None:
-    for key, neutral in catalog.LATER.items():
-        if key in given and given.pop(key) != neutral:
-            raise SweepError(
-                f"{key} is not available in this version",
-                where=join(where, key),
-                allowed=f"{neutral!r}, or leave it out",
-            )
+def _check_shape(schedule: Schedule, where: str) -> None:
+    """Refuse values that contradict each other."""
+    values = schedule.values
+    start = values.get("pct_start")
+    if values.get("three_phase") and isinstance(start, float) and start >= 0.5:
+        raise SweepError(
+            f"{start:g} leaves nothing for the last phase",
+            where=join(where, "pct_start"),
+            allowed="less than 0.5 with three_phase",
+        )
+    low, high = values.get("base_momentum"), values.get("max_momentum")
+    if isinstance(low, float) and isinstance(high, float) and low > high:
+        raise SweepError(
+            f"base_momentum {low:g} is above max_momentum {high:g}",
+            where=where,
+            allowed="base_momentum <= max_momentum",
+        )
+
+
+def _with_momentum(
+    schedule: Schedule, optimizer: catalog.Optimizer, name: str, where: str
+) -> Schedule:
+    """Settle whether a schedule cycles the momentum: by default where there is one."""
+    if "cycle_momentum" not in schedule.values:
+        return schedule
+    wanted = schedule.values["cycle_momentum"]
+    if wanted and optimizer.cycled is None:
+        raise SweepError(
+            f"{name} has no momentum that a schedule could cycle",
+            where=join(where, "cycle_momentum"),
+            allowed="false, or leave it out",
+        )
+    settled = optimizer.cycled is not None if wanted is None else wanted
+    return Schedule(schedule.kind, {**schedule.values, "cycle_momentum": settled})
+
+
+def _clipping(given: dict[str, Any], where: str) -> dict[str, float | None]:
+    limits = {
+        name: kind.check(given.pop(name, None), join(where, name))
+        for name, kind in catalog.CLIPPING.items()
+    }
+    if None not in limits.values():
+        raise SweepError(
+            f"both {' and '.join(limits)} are given", where=where, cure="Leave one of them out."
+        )
+    return limits
+
+
+def _patterns(raw: object, where: str) -> tuple[str, ...]:
+    if not isinstance(raw, list | tuple) or not all(isinstance(o, str) and o for o in raw):
+        raise SweepError(f"{shown(raw)}", where=where, allowed=f"a list of {catalog.NO_DECAY_DOC}")
+    return tuple(sorted(set(raw)))
+
+
+def _check_nesterov(values: Mapping[str, float | bool], where: str) -> None:
+    if values.get("nesterov") and (not values["momentum"] or values["dampening"]):
+        raise SweepError(
+            f"nesterov with momentum {values['momentum']:g} and dampening {values['dampening']:g}",
+            where=join(where, "nesterov"),
+            allowed="momentum > 0 and dampening 0",
+        )
 
 
 def _unfold_betas(given: dict[str, Any], name: str, where: str) -> None:
     if "betas" not in given:
         return
-    if "beta1" not in catalog.OPTIMIZERS[name].hyperparameters:
+    keys = catalog.OPTIMIZERS[name].betas
+    if len(keys) != 2:
         check_key("betas", name, where)
     betas = given.pop("betas")
     if not isinstance(betas, list | tuple) or len(betas) != 2:
         raise SweepError(
             f"{shown(betas)} is not a pair",
             where=join(where, "betas"),
-            allowed="[beta1, beta2]",
+            allowed=f"[{', '.join(keys)}]",
         )
-    for key, value in zip(("beta1", "beta2"), betas, strict=True):
+    for key, value in zip(keys, betas, strict=True):
         if key in given:
             raise SweepError(
                 f"both betas and {key} are given", where=where, cure="Leave one of them out."

@@ -24,7 +24,7 @@ from sweeper.errors import SweepError
 from sweeper.lane.lane import COMPILING_S, GivenUpError, Lane, LaneSettings
 from sweeper.lane.protocol import Report
 from sweeper.lane.serving import new_identity, serve
-from sweeper.optim.step import warm_up
+from sweeper.optim.compiler import warm_up
 from sweeper.runtime import logs, plan
 from sweeper.runtime.study_actor import StudyOverRay
 from sweeper.spec import SweepSpec

@@ -10,8 +10,8 @@ from sweeper.lane import capacity
 from sweeper.lane.capacity import Measurement
 from sweeper.lane.lane import LaneSettings
 from sweeper.lane.pack import Machine
-from sweeper.optim.catalog import OPTIMIZERS
-from sweeper.space import Choice
+from sweeper.optim.configuration import Configuration, parse
+from sweeper.space import corners
 from sweeper.spec import SweepSpec
 from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.registry import TaskName
@@ -41,16 +41,9 @@ def task_name(spec: SweepSpec) -> TaskName:
     return TaskName(spec.task, spec.task_args)
 
 
-def rules(spec: SweepSpec) -> list[str]:
-    """The update rules that the space and the baselines can ask for, the space's first."""
-    chosen = spec.parsed_space.parameters.get("optimizer")
-    names = (
-        list(chosen.options)
-        if isinstance(chosen, Choice)
-        else [spec.space.get("optimizer", "adam")]
-    )
-    names += [baseline["optimizer"] for baseline in spec.baselines]
-    return list(dict.fromkeys(OPTIMIZERS[str(name)].rule for name in names))
+def typical(spec: SweepSpec) -> Configuration:
+    """A configuration of the space, whose program is measured."""
+    return parse(next(corners(spec.parsed_space)))
 
 
 def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
@@ -79,7 +72,7 @@ def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Me
     """Run-steps per second of each capacity; nothing where there is no choice."""
     if len(capacities) < 2:
         return []
-    return capacity.measure(task_name(spec), rules(spec)[0], capacities, machine)
+    return capacity.measure(task_name(spec), typical(spec), capacities, machine)
 
 
 def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any]:

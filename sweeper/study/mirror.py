@@ -179,9 +179,19 @@ def _chosen(key: str, choice: Choice, values: Mapping[str, Any]) -> Iterator[tup
             yield from shared_draws(choice.branches[choice.labels.index(label)], inner)
         return
     for label, option in zip(choice.labels, choice.options, strict=True):
-        if (parse_schedule(option, key).to_dict() if key == "schedule" else option) == value:
+        if _means(option, value, key):
             yield choice.name, label
             return
+
+
+def _means(option: Any, value: Any, key: str) -> bool:
+    """Whether an option of the space became this value of a complete configuration."""
+    if key != "schedule":
+        return bool(option == value)
+    given = parse_schedule(option, key).to_dict()  # null where it depends on the optimizer
+    return given.keys() == value.keys() and all(
+        value[name] == own for name, own in given.items() if own is not None
+    )
 
 
 def _own_study(storage: RDBStorage, name: str, sweep_id: str) -> optuna.Study:

@@ -38,8 +38,9 @@ class Layout:
         return cls(tuple(named), tuple(p.shape for p in named.values()))
 
     @property
-    def size(self) -> int:
-        return sum(shape.numel() for shape in self.shapes)
+    def sizes(self) -> tuple[int, ...]:
+        """Number of elements of every parameter."""
+        return tuple(shape.numel() for shape in self.shapes)
 
     def flatten(self, model: nn.Module) -> Tensor:
         """The parameters of a model as one row `[P]`."""
@@ -47,8 +48,7 @@ class Layout:
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
         """Views by name of `theta` `[..., P]`, each `[..., *shape]`."""
-        sizes = [shape.numel() for shape in self.shapes]
-        parts = theta.split(sizes, dim=-1)
+        parts = theta.split(self.sizes, dim=-1)
         return {
             name: part.unflatten(-1, shape) if len(shape) != 1 else part
             for name, part, shape in zip(self.names, parts, self.shapes, strict=True)

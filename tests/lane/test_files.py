@@ -11,6 +11,7 @@ import torch
 from sweeper.errors import SweepError
 from sweeper.lane import rows, trajectories
 from sweeper.lane.storage import Storage
+from sweeper.optim.catalog import SERIES
 
 _BLOCK = 4096
 
@@ -46,7 +47,7 @@ def test_a_row_file_that_is_gone_or_of_other_runs_is_unreadable(tmp_path: Path) 
 
 def test_a_trajectory_part_cut_off_anywhere_in_its_last_block_is_said(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    series = np.random.default_rng(0).random((1200, 4), dtype=np.float32)
+    series = np.random.default_rng(0).random((1200, len(SERIES)), dtype=np.float32)
     part = trajectories.write_part(storage, "a", [(7, 0, series)])
     assert part is not None
     whole = (tmp_path / part.path).read_bytes()

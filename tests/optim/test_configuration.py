@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.errors import SweepError
-from sweeper.optim.catalog import LENGTHS, OPTIMIZERS, SCHEDULES, Flag, Real
-from sweeper.optim.configuration import Schedule, check_horizon, parse
+from sweeper.optim.catalog import OPTIMIZERS
+from sweeper.optim.configuration import check_horizon, parse
+from sweeper.optim.hyperparameters import Flag, Kind, Length, Lengths, Real, Switch, Word
+from sweeper.optim.schedule_catalog import SCHEDULES
 
 ADAM = {
     "optimizer": "adam",
@@ -18,12 +20,15 @@ ADAM = {
     "eps": 1e-8,
     "weight_decay": 0.0,
     "amsgrad": False,
+    "eps_hat": False,
     "schedule": {"kind": "constant", "warmup": 0.0},
 }
 SGD = {
     "optimizer": "sgd",
     "lr": 1e-3,
     "momentum": 0.0,
+    "dampening": 0.0,
+    "nesterov": False,
     "weight_decay": 0.0,
     "schedule": {"kind": "constant", "warmup": 0.0},
 }
@@ -38,6 +43,15 @@ SGD = {
         ({"beta2": 0.9, "amsgrad": True}, {**ADAM, "betas": [0.9, 0.9], "amsgrad": True}),
         ({"betas": (0.5, 0)}, {**ADAM, "betas": [0.5, 0.0]}),
         ({"lr": 1, "clip_norm": None, "no_decay": []}, {**ADAM, "lr": 1.0}),
+        (
+            {"no_decay": ["norm", "bias", "bias"], "clip_value": 2},
+            {
+                **{key: value for key, value in ADAM.items() if key != "schedule"},
+                "clip_value": 2.0,
+                "no_decay": ["bias", "norm"],
+                "schedule": ADAM["schedule"],
+            },
+        ),
         (
             {"schedule": "cosine"},
             {**ADAM, "schedule": {"kind": "cosine", "warmup": 0.0, "final": 0.0}},
@@ -64,25 +78,37 @@ def test_rule() -> None:
     ]
 
 
-def values_of(kind: Real | Flag) -> st.SearchStrategy[Any]:
+def values_of(kind: Kind) -> st.SearchStrategy[Any]:
+    length = st.floats(0, 1) | st.builds(lambda n: {"steps": n}, st.integers(1, 10**9))
     if isinstance(kind, Flag):
         return st.booleans()
+    if isinstance(kind, Switch):
+        return st.just(False)
+    if isinstance(kind, Word):
+        return st.sampled_from(kind.words)
+    if isinstance(kind, Length):
+        return length
+    if isinstance(kind, Lengths):
+        return st.lists(length, min_size=1, max_size=kind.most)
+    assert isinstance(kind, Real)
     return st.floats(kind.low, kind.high, exclude_min=kind.low_open, exclude_max=kind.high_open)
 
 
 def some_of(known: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    strategies = {}
-    for key, kind in known.items():
-        steps = st.builds(lambda n: {"steps": n}, st.integers(0, 10**9))
-        strategies[key] = values_of(kind) | steps if key in LENGTHS else values_of(kind)
-    return st.fixed_dictionaries({}, optional=strategies)
+    # Some values exclude each other: nesterov, three_phase and the ends of a cycle.
+    free = {k: v for k, v in known.items() if k not in ("nesterov", "three_phase")}
+    free = {k: v for k, v in free.items() if not k.endswith("_momentum") or k == "cycle_momentum"}
+    return st.fixed_dictionaries({}, optional={key: values_of(kind) for key, kind in free.items()})
 
 
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     name = draw(st.sampled_from(sorted(OPTIMIZERS)))
     kind = draw(st.sampled_from(sorted(SCHEDULES)))
+    clipping = {draw(st.sampled_from(["clip_norm", "clip_value"])): draw(st.floats(0.1, 10.0))}
+    no_decay = draw(st.lists(st.sampled_from(["bias", "norm", "head.*"]), unique=True))
     raw = {"optimizer": name, **draw(some_of(dict(OPTIMIZERS[name].hyperparameters)))}
+    raw |= {**draw(st.sampled_from([{}, clipping])), "no_decay": no_decay}
     return {**raw, "schedule": {"kind": kind, **draw(some_of(dict(SCHEDULES[kind])))}}
 
 
@@ -126,9 +152,46 @@ REFUSED = [
     ({"betas": [0.9]}, "[0.9] is not a pair", "betas", ""),
     ({"betas": [0.9, 1.0]}, "1.0 is out of range", "beta2", ""),
     ({"betas": [0.9, 0.9], "beta2": 0.9}, "both betas and beta2 are given", "", "Leave one"),
-    ({"clip_norm": 1.0}, "clip_norm is not available", "clip_norm", ""),
-    ({"clip_norm": 0}, "clip_norm is not available", "clip_norm", ""),
-    ({"no_decay": ["bias"]}, "no_decay is not available", "no_decay", ""),
+    ({"clip_norm": 0}, "0 is out of range", "clip_norm", ""),
+    ({"clip_norm": "1"}, "'1' is not a number", "clip_norm", ""),
+    ({"clip_norm": 1.0, "clip_value": 1.0}, "both clip_norm and clip_value are", "", "Leave one"),
+    ({"no_decay": "bias"}, "'bias'", "no_decay", ""),
+    ({"no_decay": [1]}, "[1]", "no_decay", ""),
+    ({"optimizer": "adai", "betas": [0.1, 1.0]}, "1.0 is out of range", "beta2", ""),
+    ({"optimizer": "sgd", "nesterov": True}, "nesterov with momentum 0", "nesterov", ""),
+    (
+        {"optimizer": "sgd", "momentum": 0.9, "dampening": 0.1, "nesterov": True},
+        "nesterov with momentum 0.9 and dampening 0.1",
+        "nesterov",
+        "",
+    ),
+    (
+        {"optimizer": "adagrad", "schedule": {"kind": "onecycle", "cycle_momentum": True}},
+        "adagrad has no momentum that a schedule could cycle",
+        "schedule.cycle_momentum",
+        "",
+    ),
+    (
+        {"schedule": {"kind": "onecycle", "pct_start": 0.5, "three_phase": True}},
+        "0.5 leaves nothing for the last phase",
+        "schedule.pct_start",
+        "",
+    ),
+    (
+        {"schedule": {"kind": "cyclical", "base_momentum": 0.95}},
+        "base_momentum 0.95 is above max_momentum 0.9",
+        "schedule",
+        "",
+    ),
+    ({"schedule": {"kind": "wsd", "decay_shape": "sqrt"}}, "'sqrt'", "schedule.decay_shape", ""),
+    ({"schedule": {"kind": "multistep", "milestones": []}}, "[]", "schedule.milestones", ""),
+    (
+        {"schedule": {"kind": "multistep", "milestones": [0.5, 2]}},
+        "2 is out of range",
+        "schedule.milestones[1]",
+        "",
+    ),
+    ({"schedule": {"kind": "sgdr", "T_0": {"steps": 0}}}, "0 steps", "schedule.T_0", ""),
     ({"schedule": "cosin"}, "unknown schedule 'cosin'", "schedule", "'cosine'"),
     ({"schedule": None}, "None is not a schedule", "schedule", ""),
     ({"schedule": {"warmup": 0.1}}, "is not a schedule", "schedule", ""),
@@ -196,8 +259,9 @@ def test_the_allowed_interval_is_said() -> None:
 
 def test_all_keys_are_listed_for_an_unknown_one() -> None:
     with pytest.raises(SweepError) as caught:
-        parse({"optimizer": "sgd", "nesterov": True})
-    assert caught.value.allowed == "lr, momentum, schedule, weight_decay"
+        parse({"optimizer": "sgd", "nesterow": True})
+    keys = "clip_norm, clip_value, dampening, lr, momentum, nesterov, no_decay, schedule"
+    assert caught.value.allowed == f"{keys}, weight_decay"
 
 
 @pytest.mark.parametrize(
@@ -214,11 +278,38 @@ def test_a_warmup_longer_than_the_horizon_is_refused() -> None:
     with pytest.raises(SweepError) as caught:
         check_horizon(parsed, 100, "baseline[0].schedule")
     assert str(caught.value) == (
-        "baseline[0].schedule.warmup: a warm-up of 101 steps is longer than the horizon; "
+        "baseline[0].schedule.warmup: warmup of 101 steps is longer than the horizon; "
         "allowed: at most 100 steps"
     )
 
 
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        ({"kind": "step", "step_size": {"steps": 101}}, "step_size of 101 steps"),
+        ({"kind": "multistep", "milestones": [0.5, {"steps": 101}]}, "milestones of 101 steps"),
+        ({"kind": "sgdr", "T_0": {"steps": 101}}, "T_0 of 101 steps"),
+        ({"kind": "wsd", "warmup": 0.6, "decay": 0.5}, "warmup and decay of 110 steps"),
+    ],
+)
+def test_a_schedule_longer_than_the_horizon_is_refused(
+    schedule: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SweepError, match=f"{says} is longer than the horizon"):
+        check_horizon(parse({"schedule": schedule}), 100)
+
+
 def test_a_schedule_by_its_parameters() -> None:
     raw = {"schedule": {"kind": "cosine", "warmup": {"steps": 3}, "final": 0.5}}
-    assert parse(raw).schedule == Schedule("cosine", 3, 0.5)
+    found = parse(raw).schedule
+    assert (found.kind, found.values) == ("cosine", {"warmup": 3, "final": 0.5})
+
+
+def test_momentum_is_cycled_where_there_is_one() -> None:
+    def cycles(optimizer: str) -> object:
+        parsed = parse({"optimizer": optimizer, "schedule": "onecycle"})
+        return parsed.schedule.values["cycle_momentum"]
+
+    assert {name: cycles(name) for name in OPTIMIZERS} == {
+        name: name not in ("adagrad", "adai", "adaiw") for name in OPTIMIZERS
+    }

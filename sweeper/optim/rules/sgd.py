@@ -1,43 +1,45 @@
-"""SGD with heavy-ball momentum and coupled (L2) decay over `[K, P]` tensors.
+"""SGD with momentum, dampening and Nesterov's form, as torch.optim.SGD.
 
-The conventions are those of torch.optim.SGD:
-buf = momentum * buf + g (buf = g at the first step), theta -= lr * buf: lr stands outside the
-buffer (Sutskever et al. 2013 put it inside; the two differ under a schedule).
+buf = momentum buf + (1 - dampening) g, and buf = g at the first step; theta -= lr buf, or with
+Nesterov lr (g + momentum buf). lr stands outside the buffer (Sutskever et al. 2013 put it inside;
+the two differ under a schedule).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+import torch
 from torch import Tensor
 
-from sweeper.optim.configuration import Configuration
-
-STATES = ("momentum_buffer",)
-COLUMNS = ("momentum", "coupled")
+from sweeper.optim.array import Array
+from sweeper.optim.rules.rule import Move, Rule, Sizes, State
 
 
-def row_values(configuration: Configuration) -> list[float]:
-    """The hyperparameters of one row, in the order of COLUMNS."""
-    values = configuration.values
-    return [float(values["momentum"]), float(values["weight_decay"])]
+def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str, Array]:
+    return {
+        "lr": lr,
+        "momentum": columns["momentum"],
+        "undamped": np.where(t == 1, 1.0, 1 - columns["dampening"]),
+        "nesterov": columns["nesterov"],
+    }
 
 
-def update(
-    theta: Tensor,  # [K, P], changed in place
-    grad: Tensor,  # [K, P]
-    state: dict[str, Tensor],  # [K, P] each, changed in place
-    columns: dict[str, Tensor],  # [K] float64 each
-    lr: Tensor,  # [K] float64
-    step: Tensor,  # [K] float64, updates already made
-) -> Tensor:
-    """One step of every row; returns what was subtracted from theta, `[K, P]`."""
-    del step  # the buffer starts at zero, which is torch's first step
+def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
+    del theta, sizes
+    buffer = c["momentum"] * state["momentum_buffer"] + c["undamped"] * grad
+    # Without momentum torch has no buffer, and dampening no effect.
+    plain = torch.where(c["momentum"] > 0, buffer, grad)
+    direction = torch.where(c["nesterov"] > 0, grad + c["momentum"] * buffer, plain)
+    return Move(c["lr"] * direction, {"momentum_buffer": buffer}, c["lr"])
 
-    def coefficient(value: Tensor) -> Tensor:
-        return value.to(theta.dtype)[:, None]
 
-    buffer = state["momentum_buffer"]
-    grad = grad + coefficient(columns["coupled"]) * theta
-    buffer.mul_(coefficient(columns["momentum"])).add_(grad)
-    change = coefficient(lr) * buffer
-    theta.sub_(change)
-    return change
+RULE = Rule(
+    name="sgd",
+    states=("momentum_buffer",),
+    columns=("momentum", "dampening", "nesterov"),
+    coefficients=coefficients,
+    update=update,
+    cycled="momentum",
+)

@@ -1,0 +1,40 @@
+"""Adagrad (Duchi, Hazan & Singer 2011), as torch.optim.Adagrad.
+
+The sum of squares is kept without its initial value, which is added where it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sweeper.optim.array import Array
+from sweeper.optim.rules.rule import Move, Rule, Sizes, State
+
+
+def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str, Array]:
+    return {
+        "lr": lr,  # decay that is decoupled doesn't go with lr_decay; Adagrad has none
+        "step_size": lr / (1 + (t - 1) * columns["lr_decay"]),
+        "initial": columns["initial_accumulator_value"],
+        "eps": columns["eps"],
+    }
+
+
+def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
+    del theta, sizes
+    total = state["sum"] + grad * grad
+    root = torch.sqrt(total + c["initial"])
+    change = c["step_size"] * (grad / (root + c["eps"]))
+    return Move(change, {"sum": total}, c["lr"], root)
+
+
+RULE = Rule(
+    name="adagrad",
+    states=("sum",),
+    columns=("lr_decay", "eps", "initial_accumulator_value"),
+    coefficients=coefficients,
+    update=update,
+)
