@@ -150,6 +150,13 @@ class Lanes(_Section):
         return value
 
 
+class Record(_Section):
+    """What the trajectories hold beside the loss of every step."""
+
+    update_cosine: bool = False
+    """The cosine of the angle between successive updates; costs one more tensor of state."""
+
+
 class Tracking(_Section):
     """Where MLflow records the sweep."""
 
@@ -196,6 +203,7 @@ class SweepSpec(_Section):
     stability: Stability = Stability()
     stress: Stress = Stress()
     lanes: Lanes = Lanes()
+    record: Record = Record()
     tracking: Tracking = Tracking()
     storage: str = "./sweeps"
     """Folder of all sweeps, relative to the working directory."""

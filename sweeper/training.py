@@ -12,6 +12,7 @@ import torch
 from sweeper.errors import SweepError
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
+from sweeper.optim.arena import extras_of
 from sweeper.optim.catalog import SERIES
 from sweeper.optim.compiler import can_compile
 from sweeper.optim.configuration import check_horizon, parse
@@ -104,7 +105,13 @@ def train(
         ]
         capacity = slots or next((k for k in _LADDER if k >= len(chosen)), _LADDER[-1])
         pack = Pack(
-            built, program, capacity, machine, sample_every=sample_every, update_cosine=True
+            built,
+            program,
+            capacity,
+            machine,
+            extras=extras_of(parsed),
+            sample_every=sample_every,
+            update_cosine=True,
         )
         _train_all(pack, chosen, series, evaluations)
     labels = [(dict(run.config), run.seed) for run in runs]

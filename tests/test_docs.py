@@ -6,20 +6,23 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 from sweeper.cli import cli
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_spec_reference_is_current() -> None:
-    path = ROOT / "docs" / "generate_spec.py"
-    spec = importlib.util.spec_from_file_location("generate_spec", path)
+@pytest.mark.parametrize("page", ["spec", "optimizers"])
+def test_generated_pages_are_current(page: str) -> None:
+    path = ROOT / "docs" / f"generate_{page}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "spec.md").read_text() == module.reference(), (
-        "run .venv/bin/python docs/generate_spec.py"
+    assert (ROOT / "docs" / f"{page}.md").read_text() == module.reference(), (
+        f"run .venv/bin/python docs/generate_{page}.py"
     )
 
 

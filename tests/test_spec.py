@@ -23,7 +23,8 @@ space:
 """
 KEYS = """\
 baseline budget budget.run_steps budget.time budget.trials dtype horizon lanes lanes.count
-lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune search
+lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune record
+record.update_cosine search
 search.mirror search.sampler search.seed seeds space stability stability.climb stability.cvar
 stability.give_back stability.tail storage stress stress.budget stress.horizon stress.neighbours
 stress.seeds stress.top study_url task task_args tracking tracking.children tracking.later

@@ -51,7 +51,11 @@ def ladder(useful: int, device: str, *, waves: bool = False) -> list[int]:
 
 
 def measure(
-    name: TaskName, typical: Configuration, capacities: list[int], machine: Machine
+    name: TaskName,
+    typical: Configuration,
+    capacities: list[int],
+    machine: Machine,
+    extras: frozenset[str] | None = None,
 ) -> list[Measurement]:
     """Train a full pack of each capacity for a moment, from the largest one down.
 
@@ -60,7 +64,7 @@ def measure(
     task = name.build()
     measured: list[Measurement] = []
     for capacity in sorted(capacities, reverse=True):
-        measured.insert(0, Measurement(capacity, _rate(task, typical, capacity, machine)))
+        measured.insert(0, Measurement(capacity, _rate(task, typical, capacity, machine, extras)))
         if choose(measured) != capacity:
             break
     return measured
@@ -79,8 +83,14 @@ def explain(chosen: int, measured: list[Measurement], limited_by: str) -> dict[s
     return {"capacity": chosen, "why": f"{why}; {limited_by}"}
 
 
-def _rate(task: Task, typical: Configuration, capacity: int, machine: Machine) -> float:
-    pack = Pack(task, typical.program, capacity, machine)
+def _rate(
+    task: Task,
+    typical: Configuration,
+    capacity: int,
+    machine: Machine,
+    extras: frozenset[str] | None,
+) -> float:
+    pack = Pack(task, typical.program, capacity, machine, extras=extras)
     config = {**typical.to_dict(), "lr": 1e-4}
     for index in range(capacity):
         pack.place(Run(index, index, config, 0, 1_000_000_000))

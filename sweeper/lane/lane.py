@@ -51,6 +51,7 @@ class LaneSettings:
         save_s: seconds between row files.
         silence_s: seconds without a report after which the lane is taken for dead.
         patience_s: seconds for which the storage may fail.
+        extras: hyperparameters with state of their own that runs may set; None for all.
         update_cosine: whether to record the cosine of successive updates.
     """
 
@@ -63,6 +64,7 @@ class LaneSettings:
     save_s: float = 30.0
     silence_s: float = 60.0
     patience_s: float = 600.0
+    extras: frozenset[str] | None = None
     update_cosine: bool = False
 
 
@@ -176,6 +178,7 @@ class Lane:
                     program,
                     settings.capacity,
                     settings.machine,
+                    extras=settings.extras,
                     update_cosine=settings.update_cosine,
                 )
             self.packs[program] = pack

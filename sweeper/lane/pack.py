@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,7 @@ class Pack:
         sample_every: statistics are made at the steps that it divides; so are the lengths of
             `train`, but the last one of a run. All rows then have theirs at the same time, and
             which of the two compiled steps a row runs through depends on its own step alone.
+        extras: hyperparameters with state of their own that its runs may set; None for all.
         update_cosine: whether to keep the last update, which that statistic needs.
     """
 
@@ -75,6 +77,7 @@ class Pack:
         capacity: int,
         machine: Machine,
         *,
+        extras: Collection[str] | None = None,
         sample_every: int = SAMPLE_EVERY,
         update_cosine: bool = False,
     ) -> None:
@@ -93,6 +96,7 @@ class Pack:
             dtype=dtype,
             device=device,
             decay_mask=decay_mask(model, program.no_decay),
+            extras=extras,
             keep_update=update_cosine,
         )
         gradient = packed_gradient(task, self.layout, self.arena.theta, self._data)
@@ -162,12 +166,13 @@ class Pack:
             What stands beyond a row's horizon or in an empty slot means nothing.
         """
         table, batches = self.arena.coefficients(steps), self._batches(steps)
+        clips_norm = self.arena.clips_norm
         losses: list[Tensor] = []
         statistics: list[Tensor] = []
         for i in range(steps):
             batch = () if batches is None else (batches[i],)
             if i % self.sample_every:
-                losses.append(self._step.plain(table[i], *batch))
+                losses.append(self._step.plain(table[i], *batch, clips_norm=clips_norm))
             else:
                 loss, sampled = self._step.sampled(table[i], *batch)
                 losses.append(loss)

@@ -7,6 +7,7 @@ horizon, step) stays on the host; see coefficients.py.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from sweeper.errors import SweepError
 from sweeper.optim.coefficients import Row, table
 from sweeper.optim.configuration import Configuration
+from sweeper.optim.rules import RULES
 from sweeper.optim.rules.rule import Rule, Sizes
 
 SavedRow = dict[str, Tensor]
@@ -31,6 +33,7 @@ class Arena:
         state: the rule's state, `[K, P]` or `[K, 1]` each.
         previous: `[K, P]`, the update before, where its cosine with the next one is wanted.
         decay_mask: `[P]`, 1 where weight decay applies; None for everywhere.
+        extras: hyperparameters that need state of their own and may be set; see Rule.
         rows: what is in every slot; None where nothing is.
     """
 
@@ -40,6 +43,7 @@ class Arena:
     state: dict[str, Tensor]
     previous: Tensor | None
     decay_mask: Tensor | None
+    extras: frozenset[str]
     rows: list[Row | None]
 
     @classmethod
@@ -52,11 +56,13 @@ class Arena:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         decay_mask: Tensor | None = None,
+        extras: Collection[str] | None = None,
         keep_update: bool = False,
     ) -> Arena:
         """An arena of `capacity` empty slots.
 
         Args:
+            extras: hyperparameters that rows may set; None for all.
             keep_update: keep the last update of every row, which `update_cosine` needs.
         """
         size = sum(sizes)
@@ -64,11 +70,12 @@ class Arena:
         def zeros(width: int) -> Tensor:
             return torch.zeros(capacity, width, dtype=dtype, device=device)
 
-        state = {name: zeros(size) for name in rule.states}
+        wanted = frozenset(rule.extras if extras is None else extras)
+        state = {name: zeros(size) for name in rule.state_names(wanted)}
         state |= {name: zeros(1) for name in rule.scalars}
         mask = None if decay_mask is None else decay_mask.to(device, dtype)
         previous = zeros(size) if keep_update else None
-        return cls(rule, sizes, zeros(size), state, previous, mask, [None] * capacity)
+        return cls(rule, sizes, zeros(size), state, previous, mask, wanted, [None] * capacity)
 
     @property
     def capacity(self) -> int:
@@ -143,3 +150,27 @@ class Arena:
                 where="optimizer",
                 allowed=f"optimizers of the rule {self.rule.name}",
             )
+        missing = extras_of([configuration]) - self.extras
+        if missing:
+            raise SweepError(
+                f"a pack without state for {', '.join(sorted(missing))}",
+                where="optimizer",
+                allowed=f"{', '.join(sorted(self.extras)) or 'nothing'} beside {self.rule.name}",
+            )
+
+    @property
+    def clips_norm(self) -> bool:
+        """Whether a row clips its gradient by norm, which then has to be known."""
+        return any(
+            row is not None and row.configuration.clip_norm is not None for row in self.rows
+        )
+
+
+def extras_of(configurations: Iterable[Configuration]) -> frozenset[str]:
+    """The hyperparameters with state of their own that some of these set."""
+    return frozenset(
+        name
+        for configuration in configurations
+        for name in RULES[configuration.rule].extras
+        if configuration.values[name]
+    )

@@ -20,12 +20,16 @@ class Optimizer:
         rule: name of the update rule that runs it.
         hyperparameters: what may be set.
         source: of the formula.
+        threshold: on lr times the top eigenvalue of the Hessian, preconditioned where the rule
+            divides by a second moment, beyond which a quadratic is unstable: 2 / |G(-1)|, with G
+            the response of the momentum to an alternating gradient.
         decoupled: whether its weight decay is decoupled from the gradient; else it is L2.
     """
 
     rule: str
     hyperparameters: dict[str, Real | Flag]
     source: str
+    threshold: str
     decoupled: bool = False
 
     @property
@@ -58,6 +62,9 @@ def _eps(default: float, doc: str = "added to the square root of the second mome
 
 _L2, _DECOUPLED = "coupled (L2)", "decoupled"
 _FIRST, _SECOND = "decay of the first moment", "decay of the second moment"
+_ADAM_EDGE = "2 (1 + beta1) / (1 - beta1)"
+_MOMENTUM_EDGE = "2 (1 + momentum); Nesterov 2 (1 + momentum) / (1 + 2 momentum)"
+_ADAI_EDGE = "between 2 and 2 (2 - eps) / eps: the inertia differs by coordinate"
 _EITHER = Flag(False, doc="weight decay is decoupled instead of L2")
 
 
@@ -96,9 +103,15 @@ def _adai(decay: Real) -> dict[str, Real | Flag]:
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "adam": Optimizer("adam", _adam(_decay(0.0, _L2)), "Kingma & Ba 2014, Algorithm 1"),
+    "adam": Optimizer(
+        "adam", _adam(_decay(0.0, _L2)), "Kingma & Ba 2014, Algorithm 1", _ADAM_EDGE
+    ),
     "adamw": Optimizer(
-        "adam", _adam(_decay(0.01, _DECOUPLED)), "Loshchilov & Hutter 2017", decoupled=True
+        "adam",
+        _adam(_decay(0.01, _DECOUPLED)),
+        "Loshchilov & Hutter 2017",
+        _ADAM_EDGE,
+        decoupled=True,
     ),
     "nadam": Optimizer(
         "nadam",
@@ -112,6 +125,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "decoupled_weight_decay": _EITHER,
         },
         "Dozat 2016, as torch.optim.NAdam",
+        "2 / (mu (1 - beta1) / (1 + beta1) + 1 - mu), with mu its momentum of the step",
     ),
     "radam": Optimizer(
         "radam",
@@ -124,6 +138,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "decoupled_weight_decay": _EITHER,
         },
         "Liu et al. 2019, as torch.optim.RAdam",
+        f"{_ADAM_EDGE}, over r_t",
     ),
     "stable_adamw": Optimizer(
         "stable_adamw",
@@ -135,11 +150,21 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "weight_decay": _decay(0.01, _DECOUPLED),
         },
         "Wortsman et al. 2023, Algorithm 2",
+        f"{_ADAM_EDGE}, times max(1, RMS_t)",
         decoupled=True,
     ),
-    "sgd": Optimizer("sgd", _sgd(_decay(0.0, _L2)), "Sutskever et al. 2013, as torch.optim.SGD"),
+    "sgd": Optimizer(
+        "sgd",
+        _sgd(_decay(0.0, _L2)),
+        "Sutskever et al. 2013, as torch.optim.SGD",
+        _MOMENTUM_EDGE,
+    ),
     "sgdw": Optimizer(
-        "sgd", _sgd(_decay(0.01, _DECOUPLED)), "Loshchilov & Hutter 2017", decoupled=True
+        "sgd",
+        _sgd(_decay(0.01, _DECOUPLED)),
+        "Loshchilov & Hutter 2017",
+        _MOMENTUM_EDGE,
+        decoupled=True,
     ),
     "adagrad": Optimizer(
         "adagrad",
@@ -151,6 +176,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "weight_decay": _decay(0.0, _L2),
         },
         "Duchi et al. 2011, as torch.optim.Adagrad",
+        "2",
     ),
     "rmsprop": Optimizer(
         "rmsprop",
@@ -163,10 +189,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "weight_decay": _decay(0.0, _L2),
         },
         "Hinton's lecture 6e; Graves 2013 where centered; as torch.optim.RMSprop",
+        "2 (1 + momentum)",
     ),
-    "adai": Optimizer("adai", _adai(_decay(0.0, _L2)), "Xie et al. 2022, Algorithm 2"),
+    "adai": Optimizer("adai", _adai(_decay(0.0, _L2)), "Xie et al. 2022, Algorithm 2", _ADAI_EDGE),
     "adaiw": Optimizer(
-        "adai", _adai(_decay(5e-4, _DECOUPLED)), "Xie et al. 2022, Algorithm 3", decoupled=True
+        "adai",
+        _adai(_decay(5e-4, _DECOUPLED)),
+        "Xie et al. 2022, Algorithm 3",
+        _ADAI_EDGE,
+        decoupled=True,
     ),
     "lion": Optimizer(
         "lion",
@@ -177,6 +208,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "weight_decay": _decay(0.0, _DECOUPLED),
         },
         "Chen et al. 2023, Algorithm 2",
+        "none: the length of a step doesn't depend on the gradient",
         decoupled=True,
     ),
 }

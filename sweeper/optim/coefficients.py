@@ -20,8 +20,8 @@ from sweeper.optim.configuration import Configuration, parse
 from sweeper.optim.rules import RULES
 from sweeper.optim.rules.rule import Rule
 
-# Of every rule: L2 and decoupled weight decay, and the limits of the gradient.
-COMMON = ("coupled", "decoupled", "clip_norm", "clip_value")
+# Of every rule: L2 weight decay, decoupled one times lr, and the limits of the gradient.
+COMMON = ("coupled", "decay", "clip_norm", "clip_value")
 
 
 @dataclass(slots=True)
@@ -56,6 +56,7 @@ def table(rule: Rule, rows: Sequence[Row | None], steps: int) -> np.ndarray:
     with np.errstate(all="ignore"):  # both branches of every `where` are evaluated
         share = _scheduled(rule, filled, at, horizon, columns)
         lr = np.where(at < horizon, columns["lr"] * share, 0.0)
+        columns["decay"] = lr * columns["decoupled"]
         values = {name: columns[name] for name in COMMON}
         values |= rule.coefficients(columns, lr, at + 1)
     found = np.empty((steps, len(values), len(rows)))

@@ -7,7 +7,7 @@ schedule: {kind: cosine, warmup: 0.05, final: 0.0}}`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -101,6 +101,29 @@ class Configuration:
         if self.no_decay:
             values["no_decay"] = list(self.no_decay)
         return {"optimizer": self.optimizer, **values, "schedule": self.schedule.to_dict()}
+
+
+def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A complete configuration as dotted keys, each number by itself: betas are two of them."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if key == "betas":
+            names = catalog.OPTIMIZERS[config["optimizer"]].betas
+            flat |= dict(zip(names, value, strict=True))
+        elif isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": found for inner, found in _inner(value)}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _inner(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What stands within a schedule; `{steps: N}` as a key of its own."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", found) for inner, found in value.items())
+        else:
+            yield key, value
 
 
 def parse(raw: object, where: str = "") -> Configuration:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sweeper.optim.arena import extras_of
 from sweeper.optim.catalog import OPTIMIZERS
 from sweeper.optim.configuration import Configuration
 from sweeper.optim.rules import RULES
@@ -39,6 +40,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             values["betas"] = tuple(values.pop(key) for key in self._betas)
         self._rule: Rule = RULES[configuration.rule]
         self._is_decoupled = configuration.is_decoupled
+        self._states = self._rule.state_names(extras_of([configuration]))
         super().__init__(params, values)
 
     @torch.no_grad()
@@ -89,17 +91,22 @@ class RuleOptimizer(torch.optim.Optimizer):
         theta = _row(parameters)
         grad = _row([p.grad for p in parameters if p.grad is not None])
         decay = torch.cat([theta.new_full((1, p.numel()), value) for p, value in members], dim=1)
-        state = {name: self._gathered(name, parameters) for name in self._rule.states}
+        state = {name: self._gathered(name, parameters) for name in self._states}
         state |= {name: self._scalar(name, parameters, theta) for name in self._rule.scalars}
         c = self._coefficients(t, theta)
         if not self._is_decoupled:
             grad = grad + decay * theta
         move = self._rule.update(theta, grad, state, c, sizes)
-        change = move.change + move.lr * decay * theta if self._is_decoupled else move.change
+        change = move.change
+        if self._is_decoupled:
+            lr = float(self.param_groups[0]["lr"])
+            change = (
+                change + lr * (1.0 if move.lr_share is None else move.lr_share) * decay * theta
+            )
         for parameter, part in zip(parameters, (theta - change).split(sizes, dim=1), strict=True):
             parameter.copy_(part.view_as(parameter))
             self.state[parameter]["step"] = torch.tensor(float(t))
-        for name in self._rule.states:
+        for name in self._states:
             parts = move.state[name].split(sizes, dim=1)
             for parameter, part in zip(parameters, parts, strict=True):
                 self.state[parameter][name] = part.reshape(parameter.shape).clone()

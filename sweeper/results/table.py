@@ -7,19 +7,28 @@ from typing import Any
 
 from rich.table import Table
 
+from sweeper.optim.configuration import flatten
+
+_MOST_COLUMNS = 8
+
 
 def ranking_table(ranking: Sequence[dict[str, Any]], *, title: str) -> Table:
     """One line per trial, in order; what never changes over the trials is left out."""
-    keys = _varying_keys([_flat(trial["config"]) for trial in ranking])
+    flats = [flatten(trial["config"]) for trial in ranking]
+    varying = _varying_keys(flats)
+    keys = [key for key in varying if all(key in flat for flat in flats)][:_MOST_COLUMNS]
+    rest = [key for key in varying if key not in keys]
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
     for name in ("rank", "trial", "log10 loss", "failed", "draw-up", "onset"):
         table.add_column(name, justify="right", no_wrap=True)
     for key in keys:
-        table.add_column(key.removeprefix("schedule."), justify="right")
-    for trial in ranking:
-        flat = _flat(trial["config"])
+        table.add_column(_short(key), justify="right")
+    if rest:
+        table.add_column("more")
+    for trial, flat in zip(ranking, flats, strict=True):
         style = "red" if trial["failure_fraction"] > 0 else ""
-        table.add_row(*_measures(trial), *(_text(flat.get(key)) for key in keys), style=style)
+        more = [_rest(flat, rest)] if rest else []
+        table.add_row(*_measures(trial), *(_text(flat[key]) for key in keys), *more, style=style)
     return table
 
 
@@ -37,23 +46,22 @@ def _measures(trial: dict[str, Any]) -> list[str]:
     ]
 
 
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if key == "betas":
-            flat["beta1"], flat["beta2"] = value
-        elif isinstance(value, dict):
-            flat |= {f"{key}.{inner}": found for inner, found in value.items()}
-        else:
-            flat[key] = value
-    return flat
-
-
 def _varying_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys with more than one value among the configurations that have them."""
     keys = dict.fromkeys(key for config in configs for key in config)
     if len(configs) < 2:
         return list(keys)
-    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+    values = {key: {repr(c[key]) for c in configs if key in c} for key in keys}
+    return [key for key in keys if len(values[key]) > 1]
+
+
+def _rest(flat: dict[str, Any], keys: Sequence[str]) -> str:
+    """Settings that only some branch has, in one cell."""
+    return ", ".join(f"{_short(key)} {_text(flat[key])}" for key in keys if key in flat)
+
+
+def _short(key: str) -> str:
+    return key.removeprefix("schedule.").replace("kind", "schedule")
 
 
 def _text(value: Any) -> str:

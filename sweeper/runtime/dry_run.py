@@ -30,7 +30,9 @@ def describe(spec: SweepSpec) -> Iterator[str]:
     yield f"runs       {size.trials:,} trials x {len(spec.seed_list)} seeds = {size.runs:,}"
     yield f"run-steps  {size.run_steps:,}"
     capacities, why = plan.candidates(spec, int(lanes), machine.device)
-    measured = capacity.measure(plan.task_name(spec), plan.typical(spec), capacities, machine)
+    measured = capacity.measure(
+        plan.task_name(spec), plan.typical(spec), capacities, machine, plan.extras(spec)
+    )
     chosen = capacity.choose(measured)
     rate = next(one.rate for one in measured if one.capacity == chosen)
     yield f"slots      {chosen} a lane; {capacity.explain(chosen, measured, why)['why']}"

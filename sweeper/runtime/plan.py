@@ -10,14 +10,15 @@ from sweeper.lane import capacity
 from sweeper.lane.capacity import Measurement
 from sweeper.lane.lane import LaneSettings
 from sweeper.lane.pack import Machine
+from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import Configuration, parse
 from sweeper.space import corners
 from sweeper.spec import SweepSpec
 from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.registry import TaskName
 
-# Parquet of the trajectories, measured: loss of every step, three series of every tenth.
-_BYTES_PER_STEP = {"float32": 5.0, "float64": 9.5}
+# Parquet of the trajectories, measured: loss of every step, all other series of every tenth.
+_BYTES_PER_STEP = {"float32": 5.2, "float64": 10.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ def typical(spec: SweepSpec) -> Configuration:
     return parse(next(corners(spec.parsed_space)))
 
 
+def extras(spec: SweepSpec) -> frozenset[str]:
+    """The hyperparameters with state of their own that any run of the sweep may set."""
+    everything = [*corners(spec.parsed_space), *spec.baselines]
+    return extras_of(parse(configuration) for configuration in everything)
+
+
 def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
     """Runs that a lane will have at once at most, and in words what limits them."""
     limit = open_trials_limit(spec)
@@ -72,7 +79,7 @@ def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Me
     """Run-steps per second of each capacity; nothing where there is no choice."""
     if len(capacities) < 2:
         return []
-    return capacity.measure(task_name(spec), typical(spec), capacities, machine)
+    return capacity.measure(task_name(spec), typical(spec), capacities, machine, extras(spec))
 
 
 def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any]:
@@ -92,6 +99,8 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         machine=machine,
         limits=spec.stability.limits(),
         horizon=spec.horizon,
+        extras=extras(spec),
+        update_cosine=spec.record.update_cosine,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,

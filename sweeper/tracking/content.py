@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.optim.configuration import flatten
 from sweeper.ranking.objective import worst_run
 from sweeper.spec import SweepSpec
 from sweeper.study.database import RunRow, Trial
@@ -72,7 +73,7 @@ def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> C
         runs: of the trial, all ended unless it was given up.
         parent: id of the run of the sweep.
     """
-    settings = dict(flatten(trial.config))
+    settings = flatten(trial.config)
     result = trial.result or {}
     tags = {
         PARENT: parent,
@@ -122,17 +123,6 @@ def sweep_tags(spec: SweepSpec, sweep_id: str) -> dict[str, str]:
     budget = spec.budget.model_dump(mode="json", exclude_none=True)
     tags = {f"sweeper.budget.{key}": _text(value) for key, value in budget.items()}
     return {SWEEP: spec.name, SWEEP_ID: sweep_id, **tags}
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A configuration as dotted keys; betas are beta1 and beta2."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        elif key == "betas":
-            yield from zip((f"{prefix}beta1", f"{prefix}beta2"), value, strict=True)
-        else:
-            yield f"{prefix}{key}", value
 
 
 def numbers(values: Mapping[str, Any], *, own: bool = False) -> Iterator[Point]:

@@ -79,7 +79,7 @@ def test_a_pack_of_all_schedules_is_compiled_once_and_never_again() -> None:
         step.plain(row)
         step.sampled(row)
     first = counters["stats"]["unique_graphs"]
-    assert first == 4  # gradient, update, update with its change, statistics
+    assert first == 5  # gradient, norm, update, update with its change, statistics
     arena.advance(3)
     arena.clear(2)
     arena.start(2, PROBLEM.start, parse({"optimizer": "adamw", "lr": 0.3, "amsgrad": True}), 7)

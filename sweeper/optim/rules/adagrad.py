@@ -16,7 +16,7 @@ from sweeper.optim.rules.rule import Move, Rule, Sizes, State
 
 def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str, Array]:
     return {
-        "lr": lr,  # decay that is decoupled doesn't go with lr_decay; Adagrad has none
+        "lr": lr,
         "step_size": lr / (1 + (t - 1) * columns["lr_decay"]),
         "initial": columns["initial_accumulator_value"],
         "eps": columns["eps"],
@@ -28,7 +28,7 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     total = state["sum"] + grad * grad
     root = torch.sqrt(total + c["initial"])
     change = c["step_size"] * (grad / (root + c["eps"]))
-    return Move(change, {"sum": total}, c["lr"], root)
+    return Move(change, {"sum": total}, root)
 
 
 RULE = Rule(

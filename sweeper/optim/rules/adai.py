@@ -40,7 +40,7 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     first = state["exp_avg"] + left * (grad - state["exp_avg"])
     correction = state["beta1_correction"] + left * (1 - state["beta1_correction"])
     after = {"exp_avg": first, "exp_avg_sq": second, "beta1_correction": correction}
-    return Move(c["lr"] * (first / correction), after, c["lr"])
+    return Move(c["lr"] * (first / correction), after)
 
 
 RULE = Rule(

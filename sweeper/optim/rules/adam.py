@@ -38,18 +38,20 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     first, second = state["exp_avg"], state["exp_avg_sq"]
     first = first + c["beta1_left"] * (grad - first)
     second = c["beta2"] * second + c["beta2_left"] * grad * grad
-    # Kept by every row: what the next run in this slot will be is not known.
-    largest = torch.maximum(state["max_exp_avg_sq"], second)
-    largest = torch.where(c["amsgrad"] > 0, largest, second)
+    after = {"exp_avg": first, "exp_avg_sq": second}
+    largest = second
+    if "max_exp_avg_sq" in state:  # then every row keeps it: who will be in its slot is not known
+        largest = torch.maximum(state["max_exp_avg_sq"], second)
+        largest = after["max_exp_avg_sq"] = torch.where(c["amsgrad"] > 0, largest, second)
     root = torch.sqrt(largest) * c["unbiased"]
     change = c["step_size"] * (first / (root + c["eps"]))
-    after = {"exp_avg": first, "exp_avg_sq": second, "max_exp_avg_sq": largest}
-    return Move(change, after, c["lr"], root)
+    return Move(change, after, root)
 
 
 RULE = Rule(
     name="adam",
-    states=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+    states=("exp_avg", "exp_avg_sq"),
+    extras={"amsgrad": "max_exp_avg_sq"},
     columns=("beta1", "beta2", "eps", "amsgrad", "eps_hat"),
     coefficients=coefficients,
     update=update,

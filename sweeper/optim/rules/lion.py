@@ -21,7 +21,7 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     momentum = state["exp_avg"]
     direction = torch.sign(momentum + c["beta1_left"] * (grad - momentum))
     after = momentum + c["beta2_left"] * (grad - momentum)
-    return Move(c["lr"] * direction, {"exp_avg": after}, c["lr"])
+    return Move(c["lr"] * direction, {"exp_avg": after})
 
 
 RULE = Rule(

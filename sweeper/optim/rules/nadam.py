@@ -42,7 +42,7 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     of_first = c["lr"] * c["mu_next"] / corrected_next
     change = (of_grad * grad + of_first * first) / (root + c["eps"])
     after = {"exp_avg": first, "exp_avg_sq": second, "mu_correction": corrected}
-    return Move(change, after, c["lr"], root)
+    return Move(change, after, root)
 
 
 RULE = Rule(

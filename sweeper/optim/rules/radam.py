@@ -50,7 +50,7 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     # With eps 0 a coordinate without a gradient would give 0 * 0 / 0 where only `plain` counts.
     scaled = torch.where(c["rectified"] > 0, c["rectified"] * first / divisor, 0.0)
     change = c["plain"] * first + scaled
-    return Move(change, {"exp_avg": first, "exp_avg_sq": second}, c["lr"], root)
+    return Move(change, {"exp_avg": first, "exp_avg_sq": second}, root)
 
 
 RULE = Rule(

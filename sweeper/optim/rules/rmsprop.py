@@ -30,18 +30,23 @@ def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str,
 def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
     del theta, sizes
     second = c["alpha"] * state["square_avg"] + c["alpha_left"] * grad * grad
-    mean = state["grad_avg"] + c["alpha_left"] * (grad - state["grad_avg"])
-    # Rounding may bring the variance below zero, where torch gives NaN.
-    variance = torch.clamp(second - c["centered"] * mean * mean, min=0)
+    after = {"square_avg": second}
+    variance = second
+    if "grad_avg" in state:
+        mean = state["grad_avg"] + c["alpha_left"] * (grad - state["grad_avg"])
+        # Rounding may bring the variance below zero, where torch gives NaN.
+        variance = torch.clamp(second - c["centered"] * mean * mean, min=0)
+        after["grad_avg"] = mean
     root = torch.sqrt(variance)
     buffer = c["momentum"] * state["momentum_buffer"] + grad / (root + c["eps"])
-    after = {"square_avg": second, "grad_avg": mean, "momentum_buffer": buffer}
-    return Move(c["lr"] * buffer, after, c["lr"], root)
+    after["momentum_buffer"] = buffer
+    return Move(c["lr"] * buffer, after, root)
 
 
 RULE = Rule(
     name="rmsprop",
-    states=("square_avg", "grad_avg", "momentum_buffer"),
+    states=("square_avg", "momentum_buffer"),
+    extras={"centered": "grad_avg"},
     columns=("alpha", "eps", "momentum", "centered"),
     coefficients=coefficients,
     update=update,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -19,15 +19,16 @@ class Move(NamedTuple):
     Args:
         change: `[K, P]`, what is subtracted from theta, decoupled weight decay left out.
         state: the state after the step, named as before.
-        lr: `[K, 1]` or `[K, P]`, learning rate that decoupled weight decay goes with.
         root: `[K, P]`, square root of the second moment that the gradient was divided by, without
             eps; None for rules that divide by nothing.
+        lr_share: `[K, P]`, what the rule multiplies lr by, and so its decoupled weight decay; None
+            for 1.
     """
 
     change: Tensor
     state: dict[str, Tensor]
-    lr: Tensor
     root: Tensor | None = None
+    lr_share: Tensor | None = None
 
 
 class Coefficients(Protocol):
@@ -75,6 +76,8 @@ class Rule:
     Args:
         name: its name in the catalog.
         states: names of its state tensors, `[K, P]` each.
+        extras: state tensors `[K, P]` that a hyperparameter needs, by its name: a pack none of
+            whose runs set it has no such state.
         scalars: names of its state tensors of one number a row, `[K, 1]` each.
         columns: its hyperparameters.
         coefficients, update: the two halves of a step. All state is zero at the start.
@@ -87,11 +90,15 @@ class Rule:
     coefficients: Coefficients
     update: Update
     states: tuple[str, ...] = ()
+    extras: Mapping[str, str] = field(default_factory=dict)
     scalars: tuple[str, ...] = ()
     cycled: str | None = None
     averages: bool = False
 
-    @property
-    def bytes_per_parameter(self) -> int:
+    def state_names(self, extras: Collection[str]) -> tuple[str, ...]:
+        """Its state tensors `[K, P]` where these hyperparameters may be set."""
+        return (*self.states, *(own for name, own in self.extras.items() if name in extras))
+
+    def bytes_per_parameter(self, extras: Collection[str] = ()) -> int:
         """Read and written by one step in float32: gradient, parameters and state."""
-        return 4 * (1 + 2 + 2 * len(self.states))
+        return 4 * (1 + 2 + 2 * len(self.state_names(extras)))

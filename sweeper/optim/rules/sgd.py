@@ -32,7 +32,7 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     # Without momentum torch has no buffer, and dampening no effect.
     plain = torch.where(c["momentum"] > 0, buffer, grad)
     direction = torch.where(c["nesterov"] > 0, grad + c["momentum"] * buffer, plain)
-    return Move(c["lr"] * direction, {"momentum_buffer": buffer}, c["lr"])
+    return Move(c["lr"] * direction, {"momentum_buffer": buffer})
 
 
 RULE = Rule(

@@ -41,10 +41,10 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
         ],
         dim=1,
     )
-    lr = c["lr"] / rms.clamp(min=1)
+    lr_share = 1 / rms.clamp(min=1)
     root = torch.sqrt(second)
-    change = lr * first / (root + c["eps"])
-    return Move(change, {"exp_avg": first, "exp_avg_sq": second}, lr, root)
+    change = c["lr"] * lr_share * first / (root + c["eps"])
+    return Move(change, {"exp_avg": first, "exp_avg_sq": second}, root, lr_share)
 
 
 RULE = Rule(
