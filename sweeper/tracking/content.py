@@ -139,9 +139,9 @@ def numbers(values: Mapping[str, Any], *, own: bool = False) -> Iterator[Point]:
 def curves(rows: Sequence[Sequence[float]]) -> Iterator[Point]:
     """The series of a thinned curve of rows `[step, loss, grad_norm, update_rms, lr]`."""
     for column, (name, most) in enumerate(_SERIES.items(), start=1):
-        for row in _thinned(rows, most):
-            if is_finite(row[column]):
-                yield Point(name, row[column], int(row[0]))
+        known = [row for row in rows if is_finite(row[column])]
+        for row in _thinned(known, most):
+            yield Point(name, row[column], int(row[0]))
 
 
 def metric_name(name: str) -> str:

@@ -82,7 +82,8 @@ def test_a_run_has_settings_results_and_the_worst_curve(recorded):
         assert (shown[0], shown[-1]) == (curve[0], curve[-1])
         assert len(shown) == min(25, len(curve))
         assert len(run["history"]["update_rms"]) <= 8
-        assert run["history"]["lr"][-1][0] == shown[-1][0]
+        sampled = [row[0] for row in worst.result["curve"] if row[4] is not None]
+        assert [step for step, _, _ in run["history"]["lr"]][::7] == [sampled[0], sampled[-1]]
         assert run["metrics"]["run_steps"] == sum(row.result["steps"] for row in rows)
         assert (run["tags"]["sweeper.stable"] == "true") == (result["failure_fraction"] == 0)
         assert ("sweeper.baseline" in run["tags"]) == (trial.number == 0)
