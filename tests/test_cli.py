@@ -45,6 +45,8 @@ def call(
         ("space.optimizer=adm", "Did you mean 'adam'?"),
         ("space.schedule=cosin", "Did you mean 'cosine'?"),
         ("space={optimizer: sgd, eps: {log_uniform: [1e-9, 1]}}", "no hyperparameter 'eps'"),
+        ("space.no_decay=[haed.*]", "space.no_decay: no parameter matches 'haed.*'"),
+        ("space.schedule={kind: sgdr, T_0: {steps: 900}}", "longer than the horizon"),
         ("name=a/b", "name: 'a/b'"),
         ("task_args={data_sed: 1}", "Did you mean 'data_seed'?"),
         ("tracking.uri=http://127.0.0.1:9", "no tracking server answers at http://127.0.0.1:9"),

@@ -331,6 +331,6 @@ def chunk_length(horizon: int, wanted: int, unit: int) -> int:
     """
     if horizon <= unit:
         return horizon
-    most = max(1, round(wanted / unit))
+    most = max(1, round(min(wanted, horizon) / unit))
     near = [n for n in range(max(1, most // 2), 2 * most + 1) if horizon % (n * unit) == 0]
     return unit * min(near, key=lambda n: abs(math.log(n / most)), default=most)

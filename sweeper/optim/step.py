@@ -51,9 +51,6 @@ class Step:
             found = (grad * grad).sum(1, keepdim=True).sqrt()
             return found, _clip_share(found, coefficients[limit_at][:, None])
 
-        def moved(*arguments: Any) -> tuple[Tensor, Tensor, Move]:
-            return move(*arguments)
-
         def update(theta: Tensor, state: dict[str, Tensor], *rest: Tensor) -> None:
             after, _, found = move(theta, state, *rest)
             _take(theta, state, after, found.state)
@@ -73,7 +70,7 @@ class Step:
 
         self._backward = _compile(backward, arena, compiled=compiled)
         self._norm = _compile(norm, arena, compiled=compiled)
-        self._moved = _compile(moved, arena, compiled=compiled)
+        self._move = _compile(move, arena, compiled=compiled)
         self._update = _compile(update, arena, compiled=compiled)
         self._update_sampled = _compile(update_sampled, arena, compiled=compiled)
         self._statistics = _compile(statistics, arena, compiled=compiled)
@@ -127,7 +124,7 @@ class Step:
             out = self._change_out, self._root_out
             self._update_sampled(*out, arena.theta, arena.state, grad, share, coefficients)
             return out
-        after, change, move = self._moved(arena.theta, arena.state, grad, share, coefficients)
+        after, change, move = self._move(arena.theta, arena.state, grad, share, coefficients)
         _take(arena.theta, arena.state, after, move.state)
         return change, move.root
 

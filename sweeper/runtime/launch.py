@@ -14,6 +14,7 @@ from rich.console import Console
 from sweeper import spec as spec_module
 from sweeper.errors import SweepError
 from sweeper.results.sweep import SweepHandle
+from sweeper.runtime import plan
 from sweeper.runtime.progress import Progress
 from sweeper.runtime.recorder import Recorder
 from sweeper.runtime.signals import sigterm_interrupts
@@ -21,7 +22,6 @@ from sweeper.spec import SweepSpec
 from sweeper.study import cleaning, mirror
 from sweeper.study.database import Fenced, Unavailable, check_server
 from sweeper.study.folder import Folder, find, locked, unwritable
-from sweeper.tasks import registry
 from sweeper.tracking import process as tracker
 from sweeper.tracking import store
 
@@ -101,7 +101,7 @@ def check(spec: SweepSpec) -> Folder:
     problem = unwritable(folder.path.parent)
     if problem:
         raise problem
-    registry.TaskName(spec.task, spec.task_args).build()
+    plan.check_no_decay(spec, plan.task_name(spec).build())
     if spec.study_url is not None:
         check_server(spec.study_url)
     if spec.search.mirror is not None:

@@ -12,10 +12,12 @@ from sweeper.lane.lane import LaneSettings
 from sweeper.lane.pack import Machine
 from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import Configuration, parse
+from sweeper.optim.decay import decay_mask
 from sweeper.space import corners
 from sweeper.spec import SweepSpec
 from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.registry import TaskName
+from sweeper.tasks.task import Task
 
 # Parquet of the trajectories, measured: loss of every step, all other series of every tenth.
 _BYTES_PER_STEP = {"float32": 5.2, "float64": 10.0}
@@ -51,6 +53,15 @@ def extras(spec: SweepSpec) -> frozenset[str]:
     """The hyperparameters with state of their own that any run of the sweep may set."""
     everything = [*corners(spec.parsed_space), *spec.baselines]
     return extras_of(parse(configuration) for configuration in everything)
+
+
+def check_no_decay(spec: SweepSpec, task: Task) -> None:
+    """Refuse a pattern of `no_decay` that no parameter of the task's model matches."""
+    given = {parse(one).no_decay: "space.no_decay" for one in corners(spec.parsed_space)}
+    given |= {parse(one).no_decay: "baseline.no_decay" for one in spec.baselines}
+    model = task.initial(0)
+    for patterns, where in given.items():
+        decay_mask(model, patterns, where)
 
 
 def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:

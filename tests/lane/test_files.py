@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -56,6 +57,21 @@ def test_a_trajectory_part_cut_off_anywhere_in_its_last_block_is_said(tmp_path: 
         (tmp_path / part.path).write_bytes(whole[:length])
         with pytest.raises(SweepError, match="can't be read"):
             trajectories.read(storage, [part])
+
+
+def test_parts_of_an_earlier_version_have_nulls_where_they_have_no_column(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    series = np.ones((20, len(SERIES)), dtype=np.float32)
+    old = trajectories.write_part(storage, "old", [(1, 0, series)])
+    new = trajectories.write_part(storage, "new", [(1, 20, series)])
+    assert old is not None
+    assert new is not None
+    path = tmp_path / old.path
+    pq.write_table(pq.read_table(path).drop_columns(["param_norm", "update_cosine"]), path)
+    table = trajectories.read(storage, [old, new])
+    assert table["step"].to_pylist() == list(range(40))
+    assert table["loss"].null_count == 0
+    assert table["param_norm"].to_pylist() == [None] * 20 + [1.0] * 20
 
 
 def test_a_write_that_fails_leaves_what_was_there(

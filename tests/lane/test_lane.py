@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.lane.lane import GivenUpError, Lane, LaneSettings
+from sweeper.lane.lane import GivenUpError, Lane, LaneSettings, chunk_length
 from sweeper.lane.pack import Machine
 from sweeper.lane.protocol import Answer, Identity, Report
 from sweeper.lane.storage import Storage
@@ -27,6 +27,24 @@ SPEC: dict[str, Any] = {
     "search": {"sampler": "random"},
     "budget": {"trials": 4},
 }
+
+
+@pytest.mark.parametrize(
+    ("horizon", "wanted", "expected"),
+    [
+        (5000, 420, 500),  # divides the horizon
+        (5000, 3, 10),
+        (5000, 10**6, 5000),
+        (2000, 130, 100),
+        (7, 420, 7),
+        (5001, 420, 420),  # nothing divides it: the last chunk is shorter
+        (1237, 33, 30),
+    ],
+)
+def test_chunks_are_whole_tens_that_divide_the_horizon_where_some_do(
+    horizon: int, wanted: int, expected: int
+) -> None:
+    assert chunk_length(horizon, wanted, 10) == expected
 
 
 class Home:
