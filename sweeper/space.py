@@ -17,8 +17,9 @@ from typing import Any
 
 from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import catalog, schedule_catalog
-from sweeper.optim.configuration import join, parse, parse_schedule
-from sweeper.optim.hyperparameters import Real
+from sweeper.optim.configuration import parse
+from sweeper.optim.hyperparameters import Real, join
+from sweeper.optim.schedule import parse_schedule
 
 RANGES = ("uniform", "log_uniform", "one_minus_log_uniform")
 _WORDS = (*RANGES, "choice")

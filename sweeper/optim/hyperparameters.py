@@ -182,3 +182,8 @@ def written(value: Value, kind: Kind) -> object:
         assert isinstance(value, tuple)
         return [written(one, Length(0.0)) for one in value]
     return value
+
+
+def join(where: str, key: str) -> str:
+    """A key below `where`, in dotted form."""
+    return f"{where}.{key}" if where else key

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sweeper.optim import schedules
-from sweeper.optim.configuration import Schedule
+from sweeper.optim.schedule import Schedule
 
 
 class ScheduleLR(LRScheduler):

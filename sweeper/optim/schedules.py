@@ -19,8 +19,8 @@ import numpy as np
 
 from sweeper.optim import cycles
 from sweeper.optim.array import Array
-from sweeper.optim.configuration import Schedule
 from sweeper.optim.hyperparameters import Length, Lengths, Word, steps_of
+from sweeper.optim.schedule import Schedule
 from sweeper.optim.schedule_catalog import MOST_MILESTONES, SCHEDULES
 
 Values = Mapping[str, Array]

@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.errors import SweepError
-from sweeper.optim.configuration import parse_schedule
+from sweeper.optim.schedule import parse_schedule
 from sweeper.space import Choice, Range, Space
 from sweeper.spec import SweepSpec
 from sweeper.study.database import COMPLETE, Trial
