@@ -23,6 +23,8 @@ from sweeper.tasks.task import Task
 
 # Statistics are made at every such step of a run.
 SAMPLE_EVERY = 10
+# Steps whose coefficients and batches are made at once: a table of 1024 rows then has 90 MB.
+_BLOCK = 1000
 _STATISTICS = [SERIES.index(name) for name in NAMES]
 _LOSS, _LR = SERIES.index("loss"), SERIES.index("lr")
 
@@ -165,6 +167,12 @@ class Pack:
             `[steps, S, K]` in the order of SERIES; all but the loss are NaN between the samples.
             What stands beyond a row's horizon or in an empty slot means nothing.
         """
+        block = max(1, _BLOCK // self.sample_every) * self.sample_every
+        starts = range(0, steps, block)
+        return np.concatenate([self._train(min(block, steps - start)) for start in starts])
+
+    def _train(self, steps: int) -> np.ndarray:
+        """One block of steps, one copy from the device."""
         table, batches = self.arena.coefficients(steps), self._batches(steps)
         clips_norm = self.arena.clips_norm
         losses: list[Tensor] = []

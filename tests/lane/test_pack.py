@@ -144,3 +144,15 @@ def test_a_model_that_cannot_be_packed_yet_is_refused() -> None:
     )
     with pytest.raises(SweepError, match="buffers"):
         Pack(task, Program("adam"), 2, Machine(compiled=False))
+
+
+def test_long_chunks_are_made_in_blocks_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(block: int) -> np.ndarray:
+        monkeypatch.setattr("sweeper.lane.pack._BLOCK", block)
+        pack = pack_of("digits", 4, compiled=False)
+        pack.place(Run(0, 0, {"optimizer": "adam", "schedule": "cosine"}, 0, 100))
+        return pack.train(70)[:, :, 0]
+
+    assert np.array_equal(found(1000), found(25), equal_nan=True)
