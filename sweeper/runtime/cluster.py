@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.errors import SweepError
 from sweeper.runtime import lanes, plan
-from sweeper.runtime.signals import sigterm_interrupts
+from sweeper.runtime.signals import signals_interrupt
 from sweeper.runtime.study_actor import NAMESPACE, StudyActor
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder
@@ -37,7 +37,7 @@ def run_on_ray(
         SweepError: the lanes ended with an error.
         KeyboardInterrupt: row files are written first.
     """
-    with _cluster(folder.path / "ray.log"):
+    with _cluster(folder.path / "ray.log"), signals_interrupt() as check:  # after ray.init's own
         gpus = _gpus_per_lane(spec)
         count = _lane_count(spec, gpus)
         show({"phase": "starting Ray lanes"})
@@ -46,7 +46,7 @@ def run_on_ray(
         thread = lanes.start_lanes(folder, spec, name, launch=launch, count=count, gpus=gpus)
         is_there = True
         try:
-            _follow(actor, thread, show, patience_s=spec.lanes.patience)
+            _follow(actor, thread, show, check, patience_s=spec.lanes.patience)
         except KeyboardInterrupt:
             show({"phase": "saving the runs"})
             is_there = _drain(actor)
@@ -80,12 +80,14 @@ def _follow(
     actor: Any,
     thread: threading.Thread,
     show: Callable[[dict[str, Any]], None],
+    check: Callable[[], None],
     *,
     patience_s: float,
 ) -> None:
     """Watch the study until it is finished; `sweeper stop` is an interrupt from elsewhere."""
     heard = time.monotonic()
     while True:
+        check()
         try:
             status = ray.get(actor.status.remote(), timeout=5)
             heard = time.monotonic()
@@ -162,7 +164,6 @@ def _cluster(log: Path) -> Iterator[None]:
             logging_level="ERROR",
         )
         try:
-            with sigterm_interrupts():  # ray.init has put a handler of its own
-                yield
+            yield
         finally:
             ray.shutdown()

@@ -17,7 +17,7 @@ from sweeper.results.sweep import SweepHandle
 from sweeper.runtime import plan
 from sweeper.runtime.progress import Progress
 from sweeper.runtime.recorder import Recorder
-from sweeper.runtime.signals import sigterm_interrupts
+from sweeper.runtime.signals import signals_interrupt
 from sweeper.spec import SweepSpec
 from sweeper.study import cleaning, mirror
 from sweeper.study.database import Fenced, Unavailable, check_server
@@ -153,7 +153,7 @@ def _finished(folder: Folder, spec: SweepSpec, console: Console) -> SweepHandle:
 
 def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> SweepHandle:
     """Run under the lock of the launch."""
-    with sigterm_interrupts():
+    with signals_interrupt():
         folder.write_spec(spec)
         launch = _begin_launch(folder)
         recorder = Recorder(folder, console)

@@ -15,19 +15,28 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """While inside, SIGTERM raises KeyboardInterrupt in the main thread.
+def signals_interrupt() -> Iterator[Callable[[], None]]:
+    """While inside, Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread.
 
-    Elsewhere than in the main thread it does nothing: only that one can have handlers.
+    Yields what raises it again when there was a signal: compiled code may swallow an exception
+    that a handler raises within it. Elsewhere than in the main thread it does nothing: only that
+    one can have handlers.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    heard: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        _interrupt(number, frame)
+
+    def check() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
+    with _handled(note):
+        yield check
 
 
 @contextmanager
@@ -51,9 +60,16 @@ def interrupts_at_boundaries() -> Iterator[Callable[[], None]]:
         if pending:
             raise KeyboardInterrupt
 
-    before = {kind: signal.signal(kind, note) for kind in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(note):
         yield check
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM go to a handler, and afterwards to whom they went before."""
+    before = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for kind, one in before.items():
+            signal.signal(kind, one)
