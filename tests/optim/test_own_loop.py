@@ -156,5 +156,5 @@ def test_a_closure_is_called_and_its_loss_returned() -> None:
         loss.backward()
         return loss
 
-    assert optimizer.step(closure) == 3  # type: ignore[arg-type]
+    assert optimizer.step(closure) == 3
     assert (param < 1).all()

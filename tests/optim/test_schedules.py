@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch.optim import SGD, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from sweeper.optim import schedules
 from sweeper.optim.coefficients import Row, table
 from sweeper.optim.coefficients import names as names_of
 from sweeper.optim.configuration import parse
@@ -41,8 +42,6 @@ def ours(schedule: dict[str, Any], horizon: int, steps: int) -> tuple[np.ndarray
 
 
 def past_the_end(configuration: Any, horizon: int, steps: int) -> np.ndarray:
-    from sweeper.optim import schedules
-
     schedule = configuration.schedule
     values = {k: np.full(1, v) for k, v in schedules.row_values(schedule, horizon).items()}
     at, end = np.arange(steps, dtype=np.float64)[:, None], np.full(1, float(horizon))
@@ -131,10 +130,10 @@ def test_cosine_after_a_warmup(horizon: int, share: float, final: float) -> None
     lr, _ = ours({"kind": "cosine", "warmup": share, "final": final}, horizon, horizon)
     expected, _ = theirs(build, horizon)
     if warmup == 1:  # one step at the peak, then the cosine from its start
-        expected = np.concatenate([[PEAK], expected[:-1]])
-        lr_scheduler_of = lr_scheduler.CosineAnnealingLR
         rest, _ = theirs(
-            lambda optimizer: lr_scheduler_of(optimizer, horizon - 1, eta_min=PEAK * final),
+            lambda optimizer: lr_scheduler.CosineAnnealingLR(
+                optimizer, horizon - 1, eta_min=PEAK * final
+            ),
             horizon - 1,
         )
         expected = np.concatenate([[PEAK], rest])
@@ -157,7 +156,7 @@ def test_cyclical(up: int, down: int, base: float, mode: str, gamma: float) -> N
 
     def build(optimizer: SGD) -> LRScheduler:
         return lr_scheduler.CyclicLR(
-            optimizer, base * PEAK, PEAK, step_size_up=up, step_size_down=down, mode=mode,  # type: ignore[arg-type]
+            optimizer, base * PEAK, PEAK, step_size_up=up, step_size_down=down, mode=mode,
             gamma=gamma,
         )  # fmt: skip
 
@@ -194,7 +193,7 @@ def test_onecycle(
 
     def build(optimizer: SGD) -> LRScheduler:
         return lr_scheduler.OneCycleLR(
-            optimizer, PEAK, total_steps=total, pct_start=start, anneal_strategy=strategy,  # type: ignore[arg-type]
+            optimizer, PEAK, total_steps=total, pct_start=start, anneal_strategy=strategy,
             div_factor=div, final_div_factor=final_div, three_phase=three,
         )  # fmt: skip
 
