@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
@@ -164,6 +164,7 @@ def test_cyclical(up: int, down: int, base: float, mode: str, gamma: float) -> N
 
 
 @quick(20)
+@example(first=1, ratio=3, final=0.0)  # the logarithm misses the restart at step 121
 @given(first=st.integers(1, 900), ratio=st.integers(1, 4), final=st.floats(0.0, 1.0))
 def test_sgdr(first: int, ratio: int, final: float) -> None:
     assert_same(
