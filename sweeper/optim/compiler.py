@@ -1,12 +1,30 @@
-"""Whether torch.compile finds what it needs on this machine."""
+"""torch.compile as packs use it, and whether it finds what it needs on this machine."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import warnings
+from types import FunctionType
+from typing import Any
 
 import torch
+
+
+def compile_for(kind: str, function: Any, *, compiled: bool) -> Any:
+    """The function compiled by torch.compile for one kind of pack, or as it is."""
+    if not compiled:
+        return function
+    # Dynamo caches by code object and gives up after a few shapes: give every pack its own.
+    name = f"{function.__name__}_{kind}"
+    code = function.__code__.replace(co_name=name)
+    own = FunctionType(code, function.__globals__, name, None, function.__closure__)
+    return torch.compile(own, dynamic=False, fullgraph=True)
+
+
+def cxx() -> str | None:
+    """The C++ compiler of this machine: that of the variable CXX, else g++ or clang++."""
+    return next((path for name in _cxx_names() if (path := shutil.which(name))), None)
 
 
 def warm_up(device: torch.device) -> None:
@@ -30,12 +48,15 @@ def missing_compiler(device: torch.device) -> str:
     """What torch.compile lacks on this machine, in words; empty when nothing."""
     if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
         return "TORCH_COMPILE_DISABLE=1 is set"
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
-    if not any(shutil.which(name) for name in names):
-        return f"no C++ compiler ({' or '.join(names)}) is on the PATH (install g++)"
+    if cxx() is None:
+        return f"no C++ compiler ({' or '.join(_cxx_names())}) is on the PATH (install g++)"
     if device.type == "cuda" and not _has_triton():
         return "triton is not installed"
     return ""
+
+
+def _cxx_names() -> list[str]:
+    return [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
 
 
 def _has_triton() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
@@ -39,8 +40,13 @@ def configs_of(rule: str) -> list[dict[str, Any]]:
     ]
 
 
-def trained(arena: Arena, *, compiled: bool, sampled: bool, steps: int = 40) -> Tensor:
-    step = Step(arena, gradient, compiled=compiled)
+# How the step is run: compiled or not, updates in C++ or not.
+WAYS = {"eager": (False, False), "torch.compile": (True, False), "C++": (True, True)}
+
+
+def trained(arena: Arena, way: str, *, sampled: bool, steps: int = 40) -> Tensor:
+    compiled, native = WAYS[way]
+    step = Step(arena, gradient, compiled=compiled, native=native)
     losses = []
     for row in arena.coefficients(steps):
         losses.append(step.sampled(row)[0] if sampled else step.plain(row))
@@ -51,35 +57,40 @@ def trained(arena: Arena, *, compiled: bool, sampled: bool, steps: int = 40) -> 
 @pytest.mark.parametrize("rule", sorted(RULES))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_compiled_is_eager_and_sampled_is_plain(rule: str, dtype: torch.dtype) -> None:
+    ways = [way for way in WAYS if way != "C++" or rule == "adam"]  # the others have none
     found = {}
-    for compiled in (False, True):
-        for sampled in (False, True):
-            arena = arena_of(PROBLEM, configs_of(rule), 100, dtype=dtype, keep_update=True)
-            losses = trained(arena, compiled=compiled, sampled=sampled)
-            found[compiled, sampled] = (losses, arena)
-    eager, compiled_losses = found[False, False][0], found[True, False][0]
+    for way, sampled in product(ways, (False, True)):
+        arena = arena_of(PROBLEM, configs_of(rule), 100, dtype=dtype, keep_update=True)
+        found[way, sampled] = (trained(arena, way, sampled=sampled), arena)
     # Rounding in another order over 40 steps.
     tolerance = (
         {"rtol": 1e-4, "atol": 1e-6} if dtype is torch.float32 else {"rtol": 1e-10, "atol": 1e-13}
     )
-    torch.testing.assert_close(compiled_losses, eager, **tolerance)
-    for compiled in (False, True):
-        (plain, one), (with_statistics, other) = found[compiled, False], found[compiled, True]
+    for way in ways:
+        (plain, one), (with_statistics, other) = found[way, False], found[way, True]
+        torch.testing.assert_close(plain, found["eager", False][0], **tolerance)
         assert torch.equal(plain, with_statistics)
         assert torch.equal(one.theta, other.theta)
         assert all(torch.equal(one.state[name], other.state[name]) for name in one.state)
 
 
-def test_a_pack_of_all_schedules_is_compiled_once_and_never_again() -> None:
+@pytest.mark.parametrize(
+    ("native", "functions"),
+    # The gradient; without C++ also norm, update, update with its change, statistics.
+    [(True, 1), (False, 5)],
+)
+def test_a_pack_of_all_schedules_is_compiled_once_and_never_again(
+    native: bool, functions: int
+) -> None:
     torch._dynamo.reset()
     counters.clear()
     arena = arena_of(PROBLEM, configs_of("adam"), 100, capacity=16)
-    step = Step(arena, gradient, compiled=True)
+    step = Step(arena, gradient, compiled=True, native=native)
     for row in arena.coefficients(3):
         step.plain(row)
         step.sampled(row)
     first = counters["stats"]["unique_graphs"]
-    assert first == 5  # gradient, norm, update, update with its change, statistics
+    assert first == functions
     arena.advance(3)
     arena.clear(2)
     arena.start(2, PROBLEM.start, parse({"optimizer": "adamw", "lr": 0.3, "amsgrad": True}), 7)
