@@ -177,14 +177,15 @@ class Pack:
         clips_norm = self.arena.clips_norm
         losses: list[Tensor] = []
         statistics: list[Tensor] = []
-        for i in range(steps):
-            batch = () if batches is None else (batches[i],)
-            if i % self.sample_every:
-                losses.append(self._step.plain(table[i], *batch, clips_norm=clips_norm))
-            else:
-                loss, sampled = self._step.sampled(table[i], *batch)
-                losses.append(loss)
-                statistics.append(sampled)
+        with self._step.hot(*(("sampled",) if self.sample_every == 1 else ("plain", "sampled"))):
+            for i in range(steps):
+                batch = () if batches is None else (batches[i],)
+                if i % self.sample_every:
+                    losses.append(self._step.plain(table[i], *batch, clips_norm=clips_norm))
+                else:
+                    loss, sampled = self._step.sampled(table[i], *batch)
+                    losses.append(loss)
+                    statistics.append(sampled)
         self.arena.advance(steps)
         series = np.full((steps, len(SERIES), self.capacity), np.nan, self.machine.dtype)
         series[:, _LOSS] = torch.stack(losses).cpu().numpy()

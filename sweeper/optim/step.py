@@ -7,6 +7,7 @@ step has no host synchronisation. The same functions run uncompiled where there 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ class Step:
         self, arena: Arena, gradient: Gradient, *, compiled: bool, native: bool = True
     ) -> None:
         self._theta = arena.theta
+        self._is_compiled = compiled
+        self._made: set[str] = set()  # kinds of steps, whose functions then are compiled
 
         def backward(theta: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
             return gradient(theta, *batch)
@@ -42,6 +45,23 @@ class Step:
         self._backward = compile_for(kind, backward, compiled=compiled)
         update: Update | None = native_update(arena) if compiled and native else None
         self._update = update or TorchUpdate(arena, compiled=compiled)
+
+    def hot(self, *kinds: str) -> AbstractContextManager[object]:
+        """Within it compiled steps don't ask whether they were compiled for such tensors.
+
+        They were: every pack has compiled functions of its own, and its tensors keep their shapes.
+        Asking costs up to half of a small step. Where a kind of step has not been made yet, and
+        has to be compiled, it does nothing.
+
+        Args:
+            kinds: of the steps to be made, `plain` and `sampled`.
+        """
+        if not self._is_compiled or not self._made.issuperset(kinds):
+            return nullcontext()
+        stance: AbstractContextManager[object] = torch.compiler.set_stance(
+            skip_guard_eval_unsafe=True
+        )
+        return stance
 
     @torch.no_grad()
     def plain(self, coefficients: Tensor, *batch: Tensor, clips_norm: bool = True) -> Tensor:
@@ -54,13 +74,16 @@ class Step:
         """
         grad, loss = self._gradient(batch)
         self._update.plain(grad, coefficients, clips_norm=clips_norm)
+        self._made.add("plain")
         return loss
 
     @torch.no_grad()
     def sampled(self, coefficients: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """One step with its statistics: loss `[K]`, and `[S, K]` in the order of their NAMES."""
         grad, loss = self._gradient(batch)
-        return loss, self._update.sampled(grad, coefficients)
+        found = self._update.sampled(grad, coefficients)
+        self._made.add("sampled")
+        return loss, found
 
     def _gradient(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         found: tuple[Tensor, Tensor] = self._backward(self._theta, *batch)
