@@ -86,9 +86,10 @@ class Pack:
         self.task, self.program, self.machine = task, program, machine
         self.sample_every = sample_every
         device, dtype = machine.torch_device, machine.torch_dtype
-        inputs, targets = task.data
-        is_real = targets.is_floating_point()
-        self._data = (inputs.to(device, dtype), targets.to(device, dtype if is_real else None))
+        inputs, targets = (
+            part.to(device, dtype if part.is_floating_point() else None) for part in task.data
+        )
+        self._data = (inputs, targets)
         model = task.initial(0)
         self.layout = Layout.of(model)
         self.arena = Arena.empty(

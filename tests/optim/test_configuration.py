@@ -4,14 +4,17 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sweeper.errors import SweepError
 from sweeper.optim.catalog import OPTIMIZERS
 from sweeper.optim.configuration import check_horizon, parse
 from sweeper.optim.hyperparameters import Flag, Kind, Length, Lengths, Real, Switch, Word
 from sweeper.optim.schedule_catalog import SCHEDULES
+
+pytest.importorskip("hypothesis")  # a bare GPU machine has torch, numpy and pytest
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 ADAM = {
     "optimizer": "adam",

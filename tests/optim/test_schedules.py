@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from torch.optim import SGD, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -23,6 +21,11 @@ from sweeper.optim.coefficients import names as names_of
 from sweeper.optim.configuration import parse
 from sweeper.optim.rules import RULES
 from sweeper.optim.schedule_catalog import SCHEDULES
+
+pytest.importorskip("hypothesis")  # a bare GPU machine has torch, numpy and pytest
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 PEAK, STEPS = 0.5, 5000
 pytestmark = pytest.mark.filterwarnings("ignore:The epoch parameter in")  # torch's own call
