@@ -61,7 +61,8 @@ class _Block(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = hidden + self.merge(self._attention(self.before(hidden)))
-        return hidden + self.feed(self.between(hidden))
+        found: Tensor = hidden + self.feed(self.between(hidden))
+        return found
 
     def _attention(self, hidden: Tensor) -> Tensor:
         batch, length, _ = hidden.shape
@@ -70,4 +71,5 @@ class _Block(nn.Module):
         scores = query @ key.transpose(-1, -2) / math.sqrt(_WIDTH // _HEADS)
         hidden_from = torch.ones(length, length, device=hidden.device).triu(1).bool()
         weights = scores.masked_fill(hidden_from, -math.inf).softmax(-1)
-        return (weights @ value).transpose(1, 2).reshape(batch, length, _WIDTH)
+        mixed: Tensor = weights @ value
+        return mixed.transpose(1, 2).reshape(batch, length, _WIDTH)
