@@ -1,1 +1,1 @@
-"""Judging a run on its whole horizon, from the full-resolution loss. Needs NumPy alone."""
+"""Judging a run on its whole horizon, and forecasting its instability. Needs NumPy alone."""
