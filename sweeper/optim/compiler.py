@@ -1,12 +1,25 @@
-"""Whether torch.compile finds what it needs on this machine."""
+"""torch.compile: whether it finds what it needs on this machine, and how it is called."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import warnings
+from types import FunctionType
+from typing import Any
 
 import torch
+
+
+def compile_own(function: Any, name: str) -> Any:
+    """The function compiled for fixed shapes, under a name, with a code object of its own.
+
+    Dynamo caches by code object and gives up after a few shapes: functions that are made anew for
+    every pack would share one.
+    """
+    code = function.__code__.replace(co_name=name)
+    own = FunctionType(code, function.__globals__, name, None, function.__closure__)
+    return torch.compile(own, dynamic=False, fullgraph=True)
 
 
 def warm_up(device: torch.device) -> None:

@@ -11,7 +11,6 @@ whether its step is sampled or not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from sweeper.optim.arena import Arena
 from sweeper.optim.coefficients import names
+from sweeper.optim.compiler import compile_own
 from sweeper.optim.rules.rule import Move
 from sweeper.optim.statistics import statistics
 
@@ -175,8 +175,4 @@ def _clipped(grad: Tensor, share: Tensor, c: dict[str, Tensor]) -> Tensor:
 def _compile(function: Any, arena: Arena, *, compiled: bool) -> Any:
     if not compiled:
         return function
-    # Dynamo caches by code object and gives up after a few shapes: give every pack its own.
-    name = f"{function.__name__}_{arena.rule.name}_{arena.capacity}"
-    code = function.__code__.replace(co_name=name)
-    own = FunctionType(code, function.__globals__, name, None, function.__closure__)
-    return torch.compile(own, dynamic=False, fullgraph=True)
+    return compile_own(function, f"{function.__name__}_{arena.rule.name}_{arena.capacity}")

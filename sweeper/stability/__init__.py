@@ -1,1 +1,1 @@
-"""Judging a run on its whole horizon, from the full-resolution loss. Needs NumPy alone."""
+"""Whether a run stays good: verdicts on its loss (NumPy alone) and curvature probes (torch)."""
