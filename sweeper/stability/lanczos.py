@@ -26,7 +26,7 @@ class Spectrum:
         top_residual, bottom_residual: `[R]`, as they. Some eigenvalue is that close (the outermost
             one unless the start is nearly orthogonal to its eigenvector), up to the rounding of
             the product.
-        vector: `[R, P]`, the Ritz vector of `top`, of length 1, on the device.
+        vector: `[R, P]`, the Ritz vector of `top`, of length 1 up to rounding, on the device.
     """
 
     top: Tensor
@@ -89,23 +89,25 @@ def lengths(rows: Tensor) -> Tensor:
 
 
 def _without(image: Tensor, basis: list[Tensor]) -> Tensor:
-    """The part of each row orthogonal to its basis: modified Gram-Schmidt, twice is enough.
+    """The part of each row orthogonal to its basis, to rounding: modified Gram-Schmidt, twice.
 
+    The first time against the last two alone: along all others the image of the last one has
+    nothing but rounding, which the second time removes.
     Vector by vector: batched matrix products round by the alignment of a row, that is its slot.
     """
     rest = image.clone()
-    for vector in basis * 2:
+    for vector in [*basis[-2:], *basis]:
         rest.addcmul_(vector, dot(vector, rest), value=-1)
     return rest
 
 
 def _combined(basis: list[Tensor], weights: Tensor) -> Tensor:
-    """The sum of the basis with weights `[R, m]`, made of length 1."""
+    """The sum of the basis with weights `[R, m]`."""
     weights = weights.to(basis[0])
     found = torch.zeros_like(basis[0])
     for at, vector in enumerate(basis):
         found.addcmul_(vector, weights[:, at, None])
-    return found / lengths(found)
+    return found
 
 
 def _host(columns: list[Tensor]) -> Tensor:

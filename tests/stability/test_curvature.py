@@ -317,7 +317,7 @@ def test_a_row_is_the_same_alone_and_beside_others(compiled: bool, dtype: torch.
     prober = Prober(packed(network), 4, ProbePlan(iterations=8), compiled=compiled)
     together = prober.probe(point)
     assert together.sharpness.shape == (11,) and together.sharpness_vector.shape == (11, 40)
-    for row in (0, 2, 6, 10):
+    for row in (0, 3, 4, 8, 10):
         alone = replace(
             point,
             **{name: getattr(point, name)[row : row + 1] for name in ("theta", "lr", "seeds")},

@@ -18,6 +18,8 @@ from losses import (
 )
 
 from sweeper.stability.hessian import hessian_product
+from sweeper.tasks.gradient import Layout, packed_gradient
+from sweeper.tasks.registry import TaskName
 
 # float64; a product is a sum of some hundred terms of size 1 to 100.
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}
@@ -60,3 +62,20 @@ def test_it_compiles_whole() -> None:
     compiled = torch.compile(product, fullgraph=True, dynamic=False)
     # The compiler orders sums and rounds tanh its own way.
     torch.testing.assert_close(compiled(theta, vector), product(theta, vector), **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["perceptron", "digits"])
+def test_products_of_bundled_tasks_do_not_depend_on_the_slot(
+    name: str, dtype: torch.dtype
+) -> None:
+    task = TaskName(name, {}).build()
+    layout = Layout.of(task.initial(0))
+    row = layout.flatten(task.initial(0)).to(dtype)
+    theta, vector = row.expand(7, -1).contiguous(), normal(row.numel(), seed=0).to(dtype)
+    data = task.data[0].to(dtype), task.data[1].to(dtype if name == "perceptron" else None)
+    batch = (torch.from_numpy(task.indices(0, 0, 1)).expand(7, -1),) if name == "digits" else ()
+    product = hessian_product(packed_gradient(task, layout, theta, data))
+    found = product(theta, vector.expand(7, -1).contiguous(), *batch)
+    assert (found == found[:1]).all()
+    assert found.any()

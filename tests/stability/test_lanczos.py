@@ -90,6 +90,31 @@ def test_rounding_does_not_bring_copies_of_the_top() -> None:
     assert found.bottom.item() == pytest.approx(1e-6, rel=1e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("iterations", [7, 30, 40])
+@pytest.mark.parametrize(
+    "eigenvalues", [torch.logspace(-2, 2, 30), 1 + 1e-4 * torch.arange(30), torch.arange(30) - 20]
+)
+def test_the_basis_is_orthonormal_to_rounding(
+    eigenvalues: Tensor, iterations: int, dtype: torch.dtype
+) -> None:
+    matrix = symmetric(*eigenvalues.tolist(), seed=0).to(dtype)
+    basis = []
+
+    def product(vector: Tensor) -> Tensor:
+        basis.append(vector[0].double())
+        return of(matrix[None])(vector)
+
+    lanczos(product, normal(1, 30, seed=1).to(dtype), iterations)
+    assert len(basis) == min(iterations, 30)
+    # Zeros once everything left is rounding.
+    kept = torch.stack([vector for vector in basis if vector.any()])
+    assert len(kept) >= 7
+    # Inner products of 30 terms. Orthogonalised once, they are up to 1e15 roundings.
+    close = {"rtol": 0, "atol": 10 * torch.finfo(dtype).eps}
+    torch.testing.assert_close(kept @ kept.T, torch.eye(len(kept)).double(), **close)
+
+
 def test_a_start_in_a_small_space_sees_that_space() -> None:
     diagonal = torch.tensor([[1.0, 2, 3, 4, 5, 6]], dtype=torch.float64)
     start = torch.tensor([[0.0, 1, 0, 0, 1, 0]], dtype=torch.float64)
