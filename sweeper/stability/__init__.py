@@ -1,1 +1,1 @@
-"""Judging a run on its whole horizon, and forecasting its instability. Needs NumPy alone."""
+"""Whether a run stays good: verdicts and forecasts (NumPy alone), curvature probes (torch)."""
