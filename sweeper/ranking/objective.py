@@ -90,6 +90,7 @@ def trial_result(
         "final_loss": _worst(results, "final_loss"),
         "draw_up": max(float(result["draw_up"]) for result in results),
         "give_back": max(float(result["give_back"]) for result in results),
+        "spike_score": _worst_known(results, "spike_score"),
         "onset_step": min(onsets) if onsets else None,
         "stable_steps": min(int(result["stable_steps"]) for result in results),
         **_evaluation(results),
@@ -111,6 +112,12 @@ def _costs(results: Sequence[Result]) -> list[float]:
 def _worst(results: Sequence[Result], name: str) -> float | None:
     values = [result[name] for result in results]
     return None if any(value is None for value in values) else max(float(v) for v in values)
+
+
+def _worst_known(results: Sequence[Result], name: str) -> float | None:
+    """Largest over the runs that have it: short runs don't, nor do those of older versions."""
+    values = [result.get(name) for result in results]
+    return max((float(value) for value in values if value is not None), default=None)
 
 
 def _evaluation(results: Sequence[Result]) -> dict[str, float]:

@@ -36,6 +36,7 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 | `violation` | how far the worst seed is beyond the limits; at most 0 holds |
 | `draw_up` | decades that the loss climbed above its best, worst seed |
 | `give_back` | share of the progress given back for long, worst seed |
+| `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
 | `onset_step` | step at which the first seed failed; `stable_steps` where none did |
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
 | `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
