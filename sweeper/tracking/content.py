@@ -30,7 +30,7 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 
 | column | meaning |
 | --- | --- |
-| `rank` | place once the sweep has finished, of the best 100: those that hold, by `robust_loss` |
+| `rank` | place once the sweep has finished, of the best 100: as `sweeper best` |
 | `robust_loss` | mean log10 of the tail loss of the worst seeds; what the search minimises |
 | `failure_fraction` | share of the seeds that failed; 90 % between `failure_low`, `failure_high` |
 | `violation` | how far the worst seed is beyond the limits; at most 0 holds |
