@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from sweeper.errors import SweepError
+from sweeper.ranking import POLICIES
 
 if TYPE_CHECKING:
     from sweeper.results.sweep import SweepHandle
@@ -126,16 +127,24 @@ def stop(name: str, storage: str) -> None:
 @_STORAGE
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), metavar="N")
 @click.option(
+    "--by",
+    type=click.Choice(POLICIES),
+    default="robust",
+    show_default=True,
+    help="robust: those that hold, then the tail loss of the worst seeds. final, best, early: "
+    "mean loss at the end, at its lowest, after a tenth of the horizon. lr_sensitivity: what a "
+    "wrong lr costs.",
+)
+@click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
-def best(name: str, storage: str, top: int, form: str) -> None:
-    """Show the best trials of the sweep NAME: those that hold, then by robust loss."""
+def best(name: str, storage: str, top: int, by: str, form: str) -> None:
+    """Show the best trials of the sweep NAME."""
     found = _handle(name, storage)
-    ranking = found.best(top)
     if form == "json":
-        click.echo(json.dumps(ranking, indent=2))
+        click.echo(json.dumps(found.best(top, by=by), indent=2))
         return
-    _print_table(found, ranking)
+    _print_table(found, top, by)
 
 
 @cli.command()
@@ -236,7 +245,7 @@ def _messages() -> Console:
 
 
 def _show_result(found: SweepHandle) -> None:
-    _print_table(found, found.best(10))
+    _print_table(found, 10)
     storage = found.folder.path.parent
     default = storage == (Path.cwd() / "sweeps").resolve()
     flag = "" if default else f" --storage {storage}"
@@ -245,13 +254,15 @@ def _show_result(found: SweepHandle) -> None:
     click.echo(f"Take the recommended setting along: sweeper export {found.name}{flag}")
 
 
-def _print_table(found: SweepHandle, ranking: list[dict[str, Any]]) -> None:
+def _print_table(found: SweepHandle, top: int, by: str = "robust") -> None:
     from sweeper.results.table import ranking_table
 
-    every = found.ranking()
+    every = found.ranking(by)
+    ranking = every[:top]
     baselines = [t for t in every if t["origin"] == "baseline" and t not in ranking]
     state = "" if found.finished else " (unfinished)"
     count = f"best {len(ranking)} of {len(every)} trials"
+    count += "" if by == "robust" else f" by {by}"
     title = f"{found.name}{state}: {count}, horizon {found.spec.horizon:,}"
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(ranking_table(ranking + baselines, title=title))

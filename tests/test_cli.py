@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
+from sweeper.ranking import POLICIES
 
 SPEC = """
 name: small
@@ -80,6 +81,7 @@ def test_bad_input_is_one_message(
         (("launch",), "Missing argument"),
         (("best", "nothing"), "there is no sweep 'nothing'"),
         (("best", "../etc"), "is not the name of a sweep"),
+        (("best", "nothing", "--by", "fnal"), "'fnal' is not one of 'robust', 'final', 'best'"),
         (("export", "nothing", "--format", "json"), "there is no sweep"),
         (("resume", "nothing"), "there is no sweep"),
         (("ui",), "no sweep is recorded"),
@@ -113,6 +115,30 @@ def test_the_same_name_with_another_spec_is_refused(
     assert code == 2
     assert "exists with another horizon" in errors
     assert (tmp_path / "sweeps" / "small" / "sweep.yaml").read_bytes() == before
+
+
+def test_best_by_every_policy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    monkeypatch.chdir(tmp_path)
+    flags = ("--local", "--set", "lanes.slots=4", "--set", "budget.trials=4")
+    assert call(monkeypatch, capsys, "launch", spec, *flags)[0] == 0
+    for policy in POLICIES:
+        code, out, _ = call(
+            monkeypatch, capsys, "best", "small", "--by", policy, "--format", "json"
+        )
+        rows = json.loads(out)
+        assert code == 0
+        assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+        assert sorted(row["trial"] for row in rows) == [0, 1, 2, 3]
+        if policy == "final":
+            finals = [row["final_loss"] for row in rows]
+            assert finals[0] == min(finals)
+    code, out, _ = call(monkeypatch, capsys, "best", "small", "--by", "final", "--top", "2")
+    assert code == 0
+    assert "best 2 of 4 trials by final, horizon 50" in out
 
 
 def test_later_tracking_goes_on_without_the_server(

@@ -37,8 +37,13 @@ def run_cost(result: Result, *, is_log: bool = True) -> float:
 
 def robust_loss(results: Sequence[Result], cvar: float) -> float:
     """Mean cost of the worst ceil(cvar * n) runs (CVaR over seeds). Minimised."""
-    costs = np.sort(_costs(results))
-    return float(costs[-max(1, math.ceil(cvar * len(costs) - 1e-9)) :].mean())
+    return float(cvar_mean(np.array(costs(results)), cvar))
+
+
+def cvar_mean(values: np.ndarray, share: float) -> np.ndarray:
+    """Mean of the largest ceil(share * n) values along the last axis, `[..., n]` to `[...]`."""
+    count = max(1, math.ceil(share * values.shape[-1] - 1e-9))
+    return np.asarray(np.sort(values, axis=-1)[..., -count:].mean(axis=-1))
 
 
 def failure_fraction(results: Sequence[Result]) -> float:
@@ -46,7 +51,7 @@ def failure_fraction(results: Sequence[Result]) -> float:
     return sum(bool(result["failed"]) for result in results) / len(results)
 
 
-def wilson_interval(failures: int, runs: int, z: float = _Z90) -> tuple[float, float]:
+def wilson_interval(failures: float, runs: int, z: float = _Z90) -> tuple[float, float]:
     """Wilson's score interval of a failure probability (90 % by default), Wilson 1927."""
     share = failures / runs
     centre = share + z * z / (2 * runs)
@@ -90,6 +95,7 @@ def trial_result(
         "final_loss": _worst(results, "final_loss"),
         "draw_up": max(float(result["draw_up"]) for result in results),
         "give_back": max(float(result["give_back"]) for result in results),
+        "spike_score": _worst_known(results, "spike_score"),
         "onset_step": min(onsets) if onsets else None,
         "stable_steps": min(int(result["stable_steps"]) for result in results),
         **_evaluation(results),
@@ -98,19 +104,30 @@ def trial_result(
 
 def worst_run(results: Sequence[Result]) -> int:
     """Index of the worst run: failed before whole, then by cost."""
-    costs = _costs(results)
-    return max(range(len(results)), key=lambda i: (bool(results[i]["failed"]), costs[i]))
+    known = costs(results)
+    return max(range(len(results)), key=lambda i: (bool(results[i]["failed"]), known[i]))
 
 
-def _costs(results: Sequence[Result]) -> list[float]:
-    """Costs that can be compared: logarithmic unless one of the runs had a negative loss."""
-    is_log = not any(result.get("negative") for result in results)
+def costs(results: Sequence[Result], *, is_log: bool | None = None) -> list[float]:
+    """Costs of runs that can be compared, see `run_cost`.
+
+    Args:
+        is_log: logarithmic unless one of the runs had a negative loss, where not given.
+    """
+    if is_log is None:
+        is_log = not any(result.get("negative") for result in results)
     return [run_cost(result, is_log=is_log) for result in results]
 
 
 def _worst(results: Sequence[Result], name: str) -> float | None:
     values = [result[name] for result in results]
     return None if any(value is None for value in values) else max(float(v) for v in values)
+
+
+def _worst_known(results: Sequence[Result], name: str) -> float | None:
+    """Largest over the runs that have it: short runs don't, nor do those of older versions."""
+    values = [result.get(name) for result in results]
+    return max((float(value) for value in values if value is not None), default=None)
 
 
 def _evaluation(results: Sequence[Result]) -> dict[str, float]:

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from sweeper.errors import SweepError, nearest, one_of
-from sweeper.ranking.ranking import rank
 from sweeper.study.folder import Folder, versions
+from sweeper.study.standing import standing
 
 FORMATS = ("json",)
 EXPORT_SCHEMA = 1
@@ -36,22 +36,24 @@ class SweepHandle:
         finally:
             database.close()
 
-    def ranking(self) -> list[dict[str, Any]]:
-        """Every told trial in order: `rank`, `trial`, `origin`, its results and its `config`."""
+    def ranking(self, by: str = "robust") -> list[dict[str, Any]]:
+        """Every told trial in order: `rank`, `trial`, `origin`, its results and its `config`.
+
+        Args:
+            by: policy: robust, final, best, early or lr_sensitivity.
+
+        Raises:
+            SweepError: unknown policy, or no trial has what it ranks by.
+        """
         database = self.folder.database()
         try:
-            told = [trial for trial in database.trials() if trial.result is not None]
+            return standing(database, self.spec, by)
         finally:
             database.close()
-        rows = [
-            {"trial": t.number, "origin": t.origin, **(t.result or {}), "config": t.config}
-            for t in told
-        ]
-        return rank(rows)
 
-    def best(self, n: int = 10) -> list[dict[str, Any]]:
-        """The first `n` of the ranking; every `config` is one that `sweeper.train` takes."""
-        return self.ranking()[:n]
+    def best(self, n: int = 10, *, by: str = "robust") -> list[dict[str, Any]]:
+        """The first `n` of `ranking`; every `config` is one that `sweeper.train` takes."""
+        return self.ranking(by)[:n]
 
     def recommendation(self) -> dict[str, Any]:
         """The recommended setting with its evidence and provenance.

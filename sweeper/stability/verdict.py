@@ -18,7 +18,8 @@ the warm-up, whichever is longer) where s
 `onset` is the first step of the failing excursion, the earliest of all; streaks start after the
 grace too. `draw_up` is the most decades climbed, `give_back` the largest ratio held for `hold`
 steps (at most 1e9), both after the grace. `tail_loss` is the mean of the largest 10 % of L in the
-tail; a run that ended early or hopeless has none. Memory is O(window + 2 % of T).
+tail; a run that ended early or hopeless has none. `spike_score` and `upward_spike_score` are those
+of sweeper.stability.spikes. Memory is O(window + 2 % of T).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 
 from sweeper.stability.limits import Limits
 from sweeper.stability.rolling import rolling_min, streak_lengths, trailing_mean
+from sweeper.stability.spikes import SpikeCounter
 
 # An excursion above 10 L[0] that lasts this share of the horizon is not waited for.
 _HOPELESS_FACTOR, _HOPELESS_SHARE = 10.0, 0.05
@@ -97,6 +99,7 @@ class Verdict:
         self.recent = np.empty(0)  # losses of the trailing window
         self.ratios = np.empty(0)  # give-back ratios of the last hold - 1 steps
         self.worst = np.empty(0)  # the largest losses of the tail
+        self.spikes = SpikeCounter(facts.floor)
 
     @property
     def hopeless(self) -> bool:
@@ -146,6 +149,7 @@ class Verdict:
             self._give_back(lifted[after:], best[after:], self.steps + after)
             self._watch_hopeless(smooth[after:], self.steps + after)
         self._tail(losses)
+        self.spikes.update(losses)
         self.steps += losses.size
 
     def _smooth(self, losses: np.ndarray) -> np.ndarray:
@@ -228,18 +232,29 @@ class Verdict:
             "floor": self._floor if self.steps else 0.0,
             "draw_up": self.draw_up,
             "give_back": self.give_back,
+            **self.spikes.result(),
             "onset_step": self.onset,
             "stable_steps": self.steps if self.onset is None else self.onset,
         }
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Plain values and arrays from which `restore` goes on."""
+        spikes, losses = self.spikes.state()
         arrays = {"recent": self.recent, "ratios": self.ratios, "worst": self.worst}
-        skip = {"facts", "limits", *arrays}
-        return {k: v for k, v in vars(self).items() if k not in skip}, arrays
+        skip = {"facts", "limits", "spikes", *arrays}
+        values = {k: v for k, v in vars(self).items() if k not in skip}
+        return {**values, "spikes": spikes}, {**arrays, "spikes": losses}
 
     def restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Go on from a saved state; the further results are the same as without the break."""
+        """Go on from a saved state; the further results are the same as without the break.
+
+        A state without spikes, as older versions saved it, has them counted from here on.
+        """
+        values, arrays = dict(values), dict(arrays)
+        spikes, losses = values.pop("spikes", None), arrays.pop("spikes", np.empty(0))
+        self.spikes = SpikeCounter(self.facts.floor, first=values["first"])
+        if spikes is not None:
+            self.spikes.restore(spikes, losses)
         vars(self).update(values)
         vars(self).update(arrays)
 

@@ -30,12 +30,13 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 
 | column | meaning |
 | --- | --- |
-| `rank` | place once the sweep has finished, of the best 100: those that hold, by `robust_loss` |
+| `rank` | place once the sweep has finished, of the best 100: as `sweeper best` |
 | `robust_loss` | mean log10 of the tail loss of the worst seeds; what the search minimises |
 | `failure_fraction` | share of the seeds that failed; 90 % between `failure_low`, `failure_high` |
 | `violation` | how far the worst seed is beyond the limits; at most 0 holds |
 | `draw_up` | decades that the loss climbed above its best, worst seed |
 | `give_back` | share of the progress given back for long, worst seed |
+| `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
 | `onset_step` | step at which the first seed failed; `stable_steps` where none did |
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
 | `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |

@@ -11,10 +11,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from sweeper.ranking.ranking import rank
 from sweeper.spec import SweepSpec
 from sweeper.study.database import FAIL, Database, RunRow, Trial
 from sweeper.study.identity import sweep_id
+from sweeper.study.standing import standing
 from sweeper.tracking import content
 from sweeper.tracking.store import Found, Point, Store
 
@@ -110,12 +110,7 @@ class Projection:
 
     def _rank(self) -> Found | None:
         """Write the ranks that changed; returns the run of the best trial."""
-        told = [
-            {"trial": trial.number, **trial.result}
-            for trial in self._database.trials(told_after=0)
-            if trial.result is not None
-        ]
-        ranking = rank(told)
+        ranking = standing(self._database, self._spec)
         for row in ranking:
             run = self._children[row["trial"]]
             # Each costs milliseconds: only the best, the baselines, and what has an older rank.
@@ -123,7 +118,7 @@ class Projection:
             before = run.metrics.get("rank")
             if before != row["rank"] and (is_shown or before is not None):
                 # MLflow shows the value of the largest step: that of the most trials.
-                self._store.log_one(run, Point("rank", row["rank"], len(told)))
+                self._store.log_one(run, Point("rank", row["rank"], len(ranking)))
         return self._children[ranking[0]["trial"]] if ranking else None
 
     # The run of the sweep

@@ -41,6 +41,8 @@ def run(tail: float | None = 1e-3, **changes: Any) -> dict[str, Any]:
         "floor": 1e-8,
         "draw_up": 0.5,
         "give_back": 0.1,
+        "spike_score": 0.01,
+        "upward_spike_score": 0.02,
         "onset_step": None,
         "stable_steps": 100,
     }
@@ -150,7 +152,7 @@ def test_violation(results: list[dict[str, Any]], value: float) -> None:
 def test_trial_result() -> None:
     results = [
         run(1e-2, draw_up=4.0, failed=True, onset_step=60, stable_steps=60, best_loss=1e-6),
-        run(1e-4, give_back=0.19, evaluation={"accuracy": 0.5, "extra": 1.0}),
+        run(1e-4, give_back=0.19, spike_score=0.03, evaluation={"accuracy": 0.5, "extra": 1.0}),
         run(1e-3, evaluation={"accuracy": 1.0}),
     ]
     results[0]["evaluation"] = {"accuracy": 0.9, "extra": 3.0}
@@ -168,10 +170,18 @@ def test_trial_result() -> None:
         "final_loss": 1e-2,
         "draw_up": 4.0,
         "give_back": 0.19,
+        "spike_score": 0.03,
         "onset_step": 60,
         "stable_steps": 60,
         "accuracy": pytest.approx(0.8),
     }
+
+
+def test_runs_without_a_spike_score() -> None:
+    short, old = run(spike_score=None), run()
+    del old["spike_score"], old["upward_spike_score"]
+    assert trial_result([short, old, run()], cvar=0.4, **LIMITS)["spike_score"] == 0.01
+    assert trial_result([short, old], cvar=0.4, **LIMITS)["spike_score"] is None
 
 
 def test_a_trial_whose_runs_all_failed() -> None:

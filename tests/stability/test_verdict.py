@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spike_definition import scores
 
 from sweeper.stability.limits import Limits
 from sweeper.stability.verdict import RunFacts, Verdict
@@ -83,6 +84,7 @@ def brute_force(losses: np.ndarray, facts: RunFacts, limits: Limits) -> dict[str
         "floor": floor,
         "draw_up": draw_up,
         "give_back": max([0.0, *held]),
+        **scores(np.array(loss), facts.floor),
         "onset_step": min(onsets, default=None),
         "stable_steps": min(onsets, default=len(loss)),
     }

@@ -117,7 +117,7 @@ def test_a_constant_loss_holds() -> None:
         assert (found["failed"], found["draw_up"]) == (False, pytest.approx(0.0, abs=1e-12))
 
 
-def test_memory_is_the_window_the_hold_and_the_worst_of_the_tail() -> None:
+def test_memory_is_the_windows_the_hold_and_the_worst_of_the_tail() -> None:
     verdict = Verdict(RunFacts(20_000, 0, 70, 1e-9), Limits())
     for _ in range(100):
         verdict.update(np.ones(200))
@@ -126,4 +126,5 @@ def test_memory_is_the_window_the_hold_and_the_worst_of_the_tail() -> None:
         "recent": 69,
         "ratios": 99,
         "worst": 400,
+        "spikes": 1000,
     }

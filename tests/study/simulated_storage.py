@@ -145,8 +145,9 @@ def verdict(steps: int = HORIZON, state: int = 0, **changes: Any) -> dict[str, A
     good = {
         "steps": steps, "finite": True, "hopeless": False, "failed": False, "negative": False,
         "first_loss": 1.0, "best_loss": loss, "final_loss": loss, "tail_loss": loss,
-        "floor": 1e-12, "draw_up": 0.5, "give_back": 0.01, "onset_step": None,
-        "stable_steps": steps, "curve": [[0, 1.0, 1.0, 1.0, 1e-3]],
+        "floor": 1e-12, "draw_up": 0.5, "give_back": 0.01, "spike_score": None,
+        "upward_spike_score": None, "onset_step": None, "stable_steps": steps,
+        "curve": [[0, 1.0, 1.0, 1.0, 1e-3]],
     }  # fmt: skip
     return {**good, **changes}
 
