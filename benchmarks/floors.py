@@ -21,6 +21,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import transformer
+from benchmarks.fused_step import interleaved
+from sweeper.lane.memory import use_huge_pages
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
 from sweeper.optim.configuration import parse
@@ -40,6 +42,7 @@ _CASES: tuple[tuple[str, Callable[[], Task], tuple[int, ...]], ...] = (
 def main() -> None:
     """Measure every task at every capacity and print."""
     torch.set_num_threads(1)
+    use_huge_pages()
     gflops = product_rate()
     print(f"one large matrix product: {gflops:.0f} GFLOP/s")
     rows = []
@@ -56,9 +59,16 @@ def measure(task: Task, capacity: int, gflops: float) -> dict[str, float]:
     for slot in range(capacity):
         pack.place(Run(slot, slot, {"lr": 1e-4}, slot, 1_000_000))
     pack.train(20)  # compiles
-    step = _time(lambda: pack.train(_STEPS)) / _STEPS
-    gradient = _time(lambda: _gradients(pack)) / _STEPS
-    update = _time(lambda: _updates(pack)) / _STEPS
+    parts = interleaved(
+        {
+            "step": lambda: _trained(pack),
+            "gradient": lambda: _gradients(pack),
+            "update": lambda: _updates(pack),
+        },
+        calls=1,
+        device="cpu",
+    )
+    step, gradient, update = (parts[name] * 1e6 / _STEPS for name in parts)
     size = pack.arena.theta.shape[1]
     compute = capacity * step_flops(task) / gflops / 1e3
     traffic = _BYTES * capacity * size
@@ -104,6 +114,10 @@ def copy_rate(size: int) -> float:
     return 8 * source.numel() * calls / _time(copies) / 1e3
 
 
+def _trained(pack: Pack) -> None:
+    pack.train(_STEPS)
+
+
 def _gradients(pack: Pack) -> None:
     batches = pack._batches(_STEPS)
     with torch.no_grad(), pack._step.hot("plain", "sampled"):
@@ -112,7 +126,8 @@ def _gradients(pack: Pack) -> None:
 
 
 def _updates(pack: Pack) -> None:
-    grad, table = torch.zeros_like(pack.arena.theta), pack.arena.coefficients(_STEPS)
+    grad = torch.full_like(pack.arena.theta, 1e-3)  # zeros would end in denormal moments
+    table = pack.arena.coefficients(_STEPS)
     for i in range(_STEPS):
         if i % pack.sample_every:
             pack._step._update.plain(grad, table[i], clips_norm=False)

@@ -20,6 +20,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from sweeper.lane.memory import use_huge_pages
 from sweeper.optim.arena import Arena
 from sweeper.optim.configuration import parse
 from sweeper.optim.rules import RULES
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     device = parser.parse_args().device
     torch.set_num_threads(1)
+    use_huge_pages()  # for all sides
     rows = []
     for capacity, size in _SIZES:
         rows.append(measure(capacity, size, device))

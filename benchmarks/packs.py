@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.alone import alone
 from sweeper.lane import capacity
+from sweeper.lane.memory import use_huge_pages
 from sweeper.optim.configuration import parse
 from sweeper.tasks.registry import BUNDLED, TaskName
 from sweeper.training import machine_for
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=list(_SLOTS))
     device = parser.parse_args().device
     torch.set_num_threads(1)
+    use_huge_pages()
     machine = machine_for(device, "float32")
     rates: dict[str, dict[str, float]] = {}
     for task in BUNDLED:

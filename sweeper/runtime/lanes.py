@@ -22,6 +22,7 @@ from ray import tune
 
 from sweeper.errors import SweepError
 from sweeper.lane.lane import COMPILING_S, GivenUpError, Lane, LaneSettings
+from sweeper.lane.memory import use_huge_pages
 from sweeper.lane.protocol import Report
 from sweeper.lane.serving import new_identity, serve
 from sweeper.optim.compiler import warm_up
@@ -65,6 +66,7 @@ class LaneTrainable(tune.Trainable):  # type: ignore[misc]
         _die_with_parent()
         logs.redirect(self._folder.path, self._who.process)
         torch.set_num_threads(1)
+        use_huge_pages()
         try:
             self._serve()
         except GivenUpError:
