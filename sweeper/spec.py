@@ -91,16 +91,16 @@ class Stability(_Section):
 
 
 class Stress(_Section):
-    """The stress test of the winners (not yet active)."""
+    """The stress test of the winners; `top: 0` or `budget: 0` leaves it out."""
 
     top: int = Field(default=8, ge=0)
-    """Trials that are tested."""
-    seeds: int = Field(default=5, ge=1)
+    """Winners that are tested, as far as the budget goes; at least one, and every baseline."""
+    seeds: int = Field(default=5, ge=1, le=1000)
     """Fresh seeds per trial."""
     horizon: str | int = "4x"
     """Steps, or a multiple of the horizon such as 4x."""
     neighbours: int = Field(default=3, ge=0)
-    """Trials whose neighbouring settings are tested too."""
+    """Trials that held whose neighbouring settings are tested too, on one seed each."""
     budget: float = Field(default=0.5, ge=0)
     """Share of the search's run-steps that the test may take."""
 
@@ -111,6 +111,17 @@ class Stress(_Section):
         if not (value >= 1 if isinstance(value, int) else multiple and float(multiple[1]) > 0):
             raise ValueError("steps >= 1, or a multiple of the horizon such as 4x")
         return value
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a stress test at all."""
+        return self.top > 0 and self.budget > 0
+
+    def steps(self, horizon: int) -> int:
+        """Steps of a run of the stress test, for a search of that horizon."""
+        if isinstance(self.horizon, int):
+            return self.horizon
+        return max(1, round(float(self.horizon.removesuffix("x")) * horizon))
 
 
 class Lanes(_Section):
@@ -272,7 +283,7 @@ class SweepSpec(_Section):
 
     def not_yet_active(self) -> list[str]:
         """Keys that were given and have no effect in this version."""
-        keys: list[str] = ["stress"] if "stress" in self.model_fields_set else []
+        keys: list[str] = []
         if self.prune != "none":
             keys.append("prune")
         if self.objective != "robust_loss":
@@ -326,6 +337,13 @@ def _check_settings(spec: SweepSpec) -> None:
     """Check what pydantic doesn't know: the server, the space, the baselines, their warm-ups."""
     if spec.study_url is not None:
         server_url.check(spec.study_url)
+    longer = spec.stress.steps(spec.horizon)
+    if spec.stress.is_on and longer < spec.horizon:
+        raise SweepError(
+            f"{spec.stress.horizon!r} is {longer:,} steps",
+            where="stress.horizon",
+            allowed=f"at least the horizon, {spec.horizon:,} steps",
+        )
     given = spec._given_baselines()
     given += [("space", one) for one in corners(parse_space(spec.space))]
     for key, one in given:

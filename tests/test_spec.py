@@ -191,7 +191,7 @@ def test_meaning_is_what_decides_the_results(written) -> None:  # type: ignore[n
     ("text", "keys"),
     [
         ("", []),
-        ("stress: {}", ["stress"]),
+        ("stress: {}", []),
         ("study_url: postgresql://h/d", []),
         ("prune: none", []),
         ("prune: hyperband", ["prune"]),

@@ -46,7 +46,7 @@ class LaneSettings:
         capacity: slots.
         machine: device, dtype, compiled or not.
         limits: by which runs are judged.
-        horizon: of the runs; chunks divide it evenly.
+        horizon: of the runs of the search; chunks divide it evenly.
         chunk_s: seconds that a chunk should take.
         save_s: seconds between row files.
         silence_s: seconds without a report after which the lane is taken for dead.
@@ -222,7 +222,8 @@ class Lane:
 
     def _train_pack(self, program: Program, pack: Pack) -> int:
         before = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
-        left = max(self.records[run].run.horizon - step for run, step in before.items())
+        ends = {run: self.records[run].run.horizon for run in before}
+        left = max(ends[run] - step for run, step in before.items())
         steps = min(self._chunk(program), left)
         started = time.perf_counter()
         with lack_of_memory_told():
@@ -234,7 +235,7 @@ class Lane:
             record.take(series[:, :, slot])
             if record.ended:
                 self._finish(record, pack, slot)
-        return sum(min(steps, self.settings.horizon - step) for step in before.values())
+        return sum(min(steps, end - before[run]) for run, end in ends.items())
 
     def _chunk(self, program: Program) -> int:
         # The first chunk compiles and tells how long a step takes; it is kept short.

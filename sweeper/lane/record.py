@@ -48,12 +48,12 @@ class Record:
         return whole or not self.verdict.finite or self.verdict.hopeless
 
     def take(self, series: np.ndarray) -> None:
-        """The next steps, `[n, S]`; what lies past the horizon or the first NaN is left out."""
+        """The next steps, `[n, S]`; what lies past the run's end, early or not, is left out."""
         series = series[: self.run.horizon - self.step]
-        bad = np.flatnonzero(~np.isfinite(series[:, 0]))
-        if bad.size:
-            series = series[: bad[0] + 1]
+        before = self.verdict.steps
         self.verdict.update(series[:, 0])
+        # What ends a run early is on record, and nothing after it: chunks may be of any length.
+        series = series[: self.verdict.steps - before + (not self.verdict.finite)]
         for mark in self._marks[
             np.isin(self._marks, np.arange(self.step, self.step + len(series)))
         ]:

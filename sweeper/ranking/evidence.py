@@ -49,6 +49,17 @@ def finite(value: Any) -> float:
     return float(value) if value is not None and np.isfinite(value) else np.inf
 
 
+def failure_fraction(trial: Row) -> float:
+    """Share of the seeds of the search that failed; where it isn't known, all of them."""
+    return min(1.0, finite(trial.get("failure_fraction")))
+
+
+def is_feasible(trial: Row) -> bool:
+    """Whether a trial held in the search, and is not forecast to break."""
+    violation = trial.get("violation")
+    return failure_fraction(trial) == 0 and (violation is None or violation <= 0)
+
+
 def mean_over_seeds(
     trial: Row, evidence: Evidence, name: str, read: Callable[[Result], Any] | None = None
 ) -> float:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from sweeper.ranking.bootstrap import standard_error
-from sweeper.ranking.evidence import Evidence, Row, finite
+from sweeper.ranking.evidence import Evidence, Row, failure_fraction, finite, is_feasible
 from sweeper.ranking.objective import costs, cvar_mean, wilson_interval
 
 # Losses closer than a factor of 2 are not told apart, however well the seeds agree.
@@ -28,7 +28,7 @@ def robust_keys(trials: Sequence[Row], evidence: Evidence) -> list[tuple[float, 
     """
     is_log = not evidence.has_negative
     losses = np.array([_loss(trial, evidence, is_log=is_log) for trial in trials])
-    feasible = np.array([_is_feasible(trial) for trial in trials], dtype=bool)
+    feasible = np.array([is_feasible(trial) for trial in trials], dtype=bool)
     bins = loss_bins(losses, feasible, resolution(trials, evidence, feasible))
     return [
         (
@@ -96,17 +96,7 @@ def _failure_bound(trial: Row, evidence: Evidence) -> float:
     if np.isfinite(known := finite(trial.get("failure_high"))):
         return known
     runs = int(trial.get("runs") or 1)
-    return wilson_interval(_failure_fraction(trial) * runs, runs)[1]
-
-
-def _is_feasible(trial: Row) -> bool:
-    violation = trial.get("violation")
-    return _failure_fraction(trial) == 0 and (violation is None or violation <= 0)
-
-
-def _failure_fraction(trial: Row) -> float:
-    """Where it isn't known whether it holds, a trial counts as failed."""
-    return min(1.0, finite(trial.get("failure_fraction")))
+    return wilson_interval(failure_fraction(trial) * runs, runs)[1]
 
 
 def _steps_to_target(trial: Row, evidence: Evidence) -> float:

@@ -11,9 +11,19 @@ from sweeper.lane.run import Run
 from sweeper.ranking.objective import trial_result
 from sweeper.spec import SweepSpec
 from sweeper.study.book import Book
-from sweeper.study.database import COMPLETE, FAIL, RUNNING, Change, Trial
+from sweeper.study.database import (
+    BASELINE,
+    COMPLETE,
+    FAIL,
+    RUNNING,
+    SEARCH,
+    STRESS,
+    Change,
+    Trial,
+)
 from sweeper.study.samplers import ADAPTIVE
 from sweeper.study.search import Search
+from sweeper.study.stress import FIRST_RUN, FIRST_TRIAL, Case, missing
 
 
 def open_trials_limit(spec: SweepSpec) -> int | None:
@@ -39,15 +49,21 @@ class Trials:
         self._most_open = math.inf if limit is None else math.ceil(1.25 * limit)
         self._baselines, self._seeds = spec.baselines, spec.seed_list
         self._search = Search(spec.parsed_space, spec.search.sampler, spec.search.seed)
-        self._search.rebuild([t for t in book.trials.values() if t.origin == "search"])
+        self._search.rebuild([t for t in book.trials.values() if t.origin == SEARCH])
         self._proposed: list[tuple[Trial, list[Run]]] = []  # asked for, not yet in the database
+        self._stress_horizon = spec.stress.steps(spec.horizon)
+        self._tests: tuple[int, list[Case]] | None = None  # by the number of told trials
         self.best: dict[str, Any] | None = None
         for trial in book.trials.values():
             self._note_best(trial)
 
     def propose(self, runs: int) -> bool:
-        """Propose trials until they have so many runs, as far as may be open; False for none."""
-        width, first = len(self._seeds), len(self._book.trials)
+        """Propose trials of the search until they have so many runs, as far as may be open.
+
+        Returns:
+            False for none.
+        """
+        width, first = len(self._seeds), self._book.searched
         while len(self._proposed) * width < runs:
             number = first + len(self._proposed)
             n_open = len(self._book.open) + len(self._proposed)
@@ -55,6 +71,34 @@ class Trials:
                 break
             self._proposed.append(self._propose(number))
         return bool(self._proposed)
+
+    def propose_tests(self) -> bool:
+        """Propose the next stage of the stress test, instead of anything else; False for none."""
+        tests = self.missing_tests()
+        count = len(self._book.trials) - self._book.searched
+        run = FIRST_RUN + sum(len(self._book.rows(FIRST_TRIAL + done)) for done in range(count))
+        self._proposed = []
+        for number, test in enumerate(tests, start=FIRST_TRIAL + count):
+            runs = [
+                Run(run + index, number, test.config, seed, self._stress_horizon)
+                for index, seed in enumerate(test.seeds)
+            ]
+            said = {"of": test.of, "change": test.change}
+            trial = Trial(number, STRESS, test.config, {}, RUNNING, None, None, stress=said)
+            self._proposed.append((trial, runs))
+            run += len(runs)
+        return bool(tests)
+
+    def missing_tests(self) -> list[Case]:
+        """The next stage of the stress test, once the search is over and nothing is open."""
+        if self._tests is None or self._tests[0] != self._book.told:
+            trials = list(self._book.trials.values())
+            results = {
+                trial.number: [row.result for row in self._book.rows(trial.number) if row.result]
+                for trial in trials
+            }
+            self._tests = self._book.told, missing(self._spec, trials, results)
+        return self._tests[1]
 
     def add_proposed(self) -> list[int]:
         """Add what was proposed to the book; returns the runs."""
@@ -84,7 +128,7 @@ class Trials:
         """Make a change, durably, and tell the trials in it; returns row files of no more use."""
         obsolete = self._book.write(change)
         for trial in change.told:
-            if trial.origin == "search":
+            if trial.origin == SEARCH:
                 self._tell(trial)
             self._note_best(trial)
         return obsolete
@@ -96,9 +140,9 @@ class Trials:
     def _propose(self, number: int) -> tuple[Trial, list[Run]]:
         if number < len(self._baselines):
             draws: dict[str, Any] = {}
-            origin, config = "baseline", self._baselines[number]
+            origin, config = BASELINE, self._baselines[number]
         else:
-            origin = "search"
+            origin = SEARCH
             draws, config = self._search.ask()
         width, horizon = len(self._seeds), self._spec.horizon
         runs = [
@@ -115,7 +159,7 @@ class Trials:
             self._search.tell(number, trial.result["robust_loss"], trial.result["violation"])
 
     def _note_best(self, trial: Trial) -> None:
-        if trial.result is None:
+        if trial.result is None or trial.origin == STRESS:
             return
         found = {"trial": trial.number, "config": trial.config, **trial.result}
         if self.best is None or _order(found) < _order(self.best):

@@ -25,6 +25,8 @@ SWEEP, SWEEP_ID, TRIAL, BEST = (
 )
 BASELINE = "sweeper.baseline"
 ERROR = "sweeper.error"
+RECOMMENDED, REFUSED = "sweeper.recommended", "sweeper.refused"
+MARKS = (RECOMMENDED, REFUSED)
 PARENT = "mlflow.parentRunId"
 NOTE = """One run per trial, below the run of the sweep; all its values are over the trial's seeds.
 
@@ -39,6 +41,9 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 | `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
 | `onset_step` | step at which the first seed failed; `stable_steps` where none did |
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
+| `stress_*` | the same of the stress test: fresh seeds, a longer horizon |
+| `steps_to_target` | steps until all seeds were at the baseline's tail loss; of tested trials |
+| `neighbourhood_width` | share of the neighbouring settings that held in the stress test |
 | `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
 | `hp.*` | the numeric settings once more, for charts |
 
@@ -48,7 +53,10 @@ Filters to paste above the table:
 
 - `metrics.failure_fraction = 0 and metrics.draw_up < 3`
 - `metrics.rank <= 10`
+- ``tags.`sweeper.recommended` = "true"``
 - ``tags.`sweeper.baseline` = "true"``
+
+The tag `sweeper.refused` says what broke in a trial that other rankings put first.
 """
 
 # Points of each curve at most; every one costs the tracker 0.07 ms.
@@ -135,6 +143,29 @@ def numbers(values: Mapping[str, Any], *, own: bool = False) -> Iterator[Point]:
     for key, value in values.items():
         if is_finite(value):
             yield Point(metric_name(key if own or key not in _OWN else f"task.{key}"), value)
+
+
+def stress_points(row: Mapping[str, Any]) -> Iterator[Point]:
+    """What the stress test says of a ranked trial that it tested; nothing of the others."""
+    if "stress_runs" in row:
+        names = ("steps_to_target", "neighbourhood_width")
+        found = {k: v for k, v in row.items() if k.startswith("stress_") or k in names}
+        yield from numbers(found)
+
+
+def marks(
+    row: Mapping[str, Any], best: Mapping[str, Any] | None, reason: str | None
+) -> dict[str, str]:
+    """Tags of a ranked trial.
+
+    Args:
+        best: the recommended one.
+        reason: why it is refused, where others would take it.
+    """
+    is_best = best is not None and row["trial"] == best["trial"]
+    return ({RECOMMENDED: "true"} if is_best else {}) | (
+        {REFUSED: _text(reason)} if reason else {}
+    )
 
 
 def curves(rows: Sequence[Sequence[float]]) -> Iterator[Point]:
