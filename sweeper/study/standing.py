@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeper.ranking.evidence import Evidence
 from sweeper.ranking.ranking import rank
+from sweeper.ranking.robust import on_front
 from sweeper.spec import SweepSpec
 from sweeper.study.database import Database
 
@@ -15,6 +16,8 @@ _EARLY_SHARE = 0.1
 
 def standing(database: Database, spec: SweepSpec, policy: str = "robust") -> list[dict[str, Any]]:
     """Every told trial in order: `rank`, `trial`, `origin`, its results and its `config`.
+
+    Where the search has several objectives, `pareto` says whether a trial is on their front.
 
     Raises:
         SweepError: unknown policy, or no trial has what it ranks by.
@@ -28,9 +31,13 @@ def standing(database: Database, spec: SweepSpec, policy: str = "robust") -> lis
         runs=runs,
         cvar=spec.stability.limits().cvar,
         early_step=round(_EARLY_SHARE * spec.horizon),
+        objectives=spec.objectives,
     )
     table = [
         {"trial": t.number, "origin": t.origin, **(t.result or {}), "config": t.config}
         for t in told
     ]
+    if len(spec.objectives) > 1:
+        front = on_front(table, evidence)
+        table = [{**row, "pareto": bool(is_on)} for row, is_on in zip(table, front, strict=True)]
     return rank(table, policy, evidence)

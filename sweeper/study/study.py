@@ -282,7 +282,7 @@ class Study:
             self._apart.discard(report.who.process)
         chosen = self._unsuspected(room)
         missing = room - len(chosen)
-        if missing > 0 and self._may_start() and self._trials.propose(missing):
+        if missing > 0 and self._may_start() and self._propose(missing):
             self._do(self._start)
             chosen = self._unsuspected(room)
         return chosen
@@ -306,6 +306,10 @@ class Study:
     def _unsuspected(self, most: int) -> list[int]:
         free = (run for run in self._leases.free() if run not in self._suspects)
         return list(islice(free, most))
+
+    def _propose(self, runs: int) -> bool:
+        with self._hours.deaf():  # a Gaussian process takes seconds, in which nobody is heard
+            return self._trials.propose(runs)
 
     def _start(self) -> None:
         self._leases.offer(self._trials.add_proposed())

@@ -109,10 +109,11 @@ class Projection:
         return found
 
     def _rank(self) -> Found | None:
-        """Write the ranks that changed; returns the run of the best trial."""
+        """Write the ranks that changed, and who is on the front; returns the best trial's run."""
         ranking = standing(self._database, self._spec)
         for row in ranking:
             run = self._children[row["trial"]]
+            self._note_front(run, is_on=bool(row.get("pareto")))
             # Each costs milliseconds: only the best, the baselines, and what has an older rank.
             is_shown = row["rank"] <= _RANKED or content.BASELINE in run.tags
             before = run.metrics.get("rank")
@@ -120,6 +121,13 @@ class Projection:
                 # MLflow shows the value of the largest step: that of the most trials.
                 self._store.log_one(run, Point("rank", row["rank"], len(ranking)))
         return self._children[ranking[0]["trial"]] if ranking else None
+
+    def _note_front(self, run: Found, *, is_on: bool) -> None:
+        said = run.tags.get(content.PARETO)
+        if is_on and said != "true":
+            self._store.log(run, tags={content.PARETO: "true"})
+        elif not is_on and said == "true":  # a longer sweep has found better ones
+            self._store.log(run, tags={content.PARETO: "false"})
 
     # The run of the sweep
 
