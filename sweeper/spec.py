@@ -53,7 +53,7 @@ class Search(_Section):
     """How configurations are proposed."""
 
     sampler: Literal["tpe", "gp", "nsga2", "cmaes", "qmc", "random"] = "tpe"
-    """tpe (any space), gp (a Gaussian process, up to some 200 trials), nsga2 (generations of 20)
+    """tpe (any space), gp (a Gaussian process, up to some 200 trials), nsga2 (generations of 16)
     and cmaes (ranges) learn from the trials before; qmc (Sobol points) and random don't. gp and
     cmaes leave the parameters of branches, cmaes choices too, to tpe. Several objectives: not gp,
     not cmaes."""

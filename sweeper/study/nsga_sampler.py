@@ -1,29 +1,36 @@
 """NSGA-II whose generations are a function of the told trials (Deb et al. 2002).
 
 Optuna keeps a trial's generation, and the parents of each, beside the trials; a restart would lose
-both. Here generation g is the trials g * 20 to (g + 1) * 20 - 1, and its parents are chosen from
+both. Here generation g is the trials g * 16 to (g + 1) * 16 - 1, and its parents are chosen from
 what is told of the earlier ones when a trial is asked for.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers.nsgaii import SBXCrossover
 from optuna.trial import FrozenTrial, TrialState
 
 # Optuna has 50; a sweep of 64 trials, the default, would be over before the second generation.
-POPULATION = 20
+POPULATION = 16
 
 
 class Parents:
-    """Parents by generation, as far as nothing can change them any more."""
+    """Parents by generation, as far as nothing can change them any more, and how they cross."""
 
     def __init__(self) -> None:
         self.final: list[list[FrozenTrial]] = [[]]
+        with warnings.catch_warnings():
+            # Optuna's default exchanges numbers between parents and never makes a new one.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.crossover = SBXCrossover()
 
 
 class NumberedNSGA2(optuna.samplers.NSGAIISampler):
@@ -39,7 +46,7 @@ class NumberedNSGA2(optuna.samplers.NSGAIISampler):
     def __init__(
         self, shared: Mapping[str, BaseDistribution], count: int, seed: int, parents: Parents
     ) -> None:
-        super().__init__(population_size=POPULATION, seed=seed)
+        super().__init__(population_size=POPULATION, seed=seed, crossover=parents.crossover)
         self._shared = {name: kind for name, kind in shared.items() if not kind.single()}
         self._parents, self._mutation = parents, 1 / max(1, count)
         self._generator = np.random.default_rng([seed, 1])
