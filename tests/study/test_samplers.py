@@ -148,7 +148,7 @@ def test_several_objectives_are_the_same_after_restarts(sampler: str) -> None:
 
 @pytest.mark.parametrize("sampler", sorted(ADAPTIVE))
 def test_better_than_chance(sampler: str) -> None:
-    """Excess loss by seed, of 12: random 0.38 in the median, nsga2 0.22, tpe 0.06, cmaes 0.02."""
+    """Median excess loss over 8 to 12 seeds: random 0.38, nsga2 0.22, tpe 0.06, cmaes 0.02."""
     count, seeds = TRIALS.get(sampler, 120), range(1 if sampler == "gp" else 4)
     by_chance = np.array([Sweep("random", seed).run(count).best() for seed in seeds])
     learnt = np.array([Sweep(sampler, seed).run(count).best() for seed in seeds])
