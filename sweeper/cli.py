@@ -133,7 +133,7 @@ def stop(name: str, storage: str) -> None:
     type=click.Choice(POLICIES),
     default="robust",
     show_default=True,
-    help="robust: those that hold, then the tail loss of the worst seeds. final, best, early: "
+    help="robust: those that hold, then the objective of the worst seeds. final, best, early: "
     "mean loss at the end, at its lowest, after a tenth of the horizon. lr_sensitivity: what a "
     "wrong lr costs.",
 )
@@ -168,7 +168,7 @@ def validate(spec: Path, settings: tuple[str, ...]) -> None:
     from sweeper.runtime import plan
 
     loaded = _load(spec, settings, None)
-    plan.task_name(loaded).build()
+    plan.check_task(loaded)
     size = plan.size(loaded)
     click.echo(f"{spec} is valid: {_size_text(size)}.")
 

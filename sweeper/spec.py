@@ -16,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sweeper import server_url, spec_file
 from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import configuration
-from sweeper.space import Space, corners, parse_space
+from sweeper.ranking.objectives import Objective, parse_objectives
+from sweeper.space import Range, Space, corners, parse_space
 from sweeper.stability.limits import Limits
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DEFAULT = Limits()
+# The samplers that take several objectives.
+_SEVERAL = ("tpe", "nsga2", "qmc", "random")
 
 
 class _Section(BaseModel):
@@ -49,8 +52,11 @@ def _seconds(value: object) -> object:
 class Search(_Section):
     """How configurations are proposed."""
 
-    sampler: Literal["tpe", "random", "qmc"] = "tpe"
-    """tpe learns from the trials before; random and qmc (Sobol points) don't."""
+    sampler: Literal["tpe", "gp", "nsga2", "cmaes", "qmc", "random"] = "tpe"
+    """tpe (any space), gp (a Gaussian process, up to some 200 trials), nsga2 (generations of 16)
+    and cmaes (ranges) learn from the trials before; qmc (Sobol points) and random don't. gp and
+    cmaes leave the parameters of branches, cmaes choices too, to tpe. Several objectives: not gp,
+    not cmaes."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the sampler; a trial's draw depends on it and on the trial's number."""
     mirror: str | None = None
@@ -210,7 +216,9 @@ class SweepSpec(_Section):
     prune: str | dict[str, Any] = "none"
     """Early stopping of trials by their loss (not yet active)."""
     objective: str | dict[str, Any] | list[Any] = "robust_loss"
-    """What the search minimises (only robust_loss is active yet)."""
+    """robust_loss, or a metric that the task's evaluate returns, of the worst seeds as robust_loss
+    is: {metric: held_out_accuracy, direction: maximize} (or minimize). A list of several asks for
+    their Pareto front. That the training loss holds is the constraint in every case."""
     stability: Stability = Stability()
     stress: Stress = Stress()
     lanes: Lanes = Lanes()
@@ -247,6 +255,11 @@ class SweepSpec(_Section):
         elif min(value) < 0 or max(value) >= 2**31:
             raise ValueError("seeds from 0 to 2**31 - 1")
         return value
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the search optimises, the first one first."""
+        return parse_objectives(self.objective)
 
     @property
     def seed_list(self) -> list[int]:
@@ -286,8 +299,6 @@ class SweepSpec(_Section):
         keys: list[str] = []
         if self.prune != "none":
             keys.append("prune")
-        if self.objective != "robust_loss":
-            keys.append("objective")
         if "children" in self.tracking.model_fields_set:
             keys.append("tracking.children")
         return keys
@@ -334,7 +345,7 @@ def check(
 
 
 def _check_settings(spec: SweepSpec) -> None:
-    """Check what pydantic doesn't know: the server, the space, the baselines, their warm-ups."""
+    """Check what pydantic doesn't know: server, space, sampler, baselines, their warm-ups."""
     if spec.study_url is not None:
         server_url.check(spec.study_url)
     longer = spec.stress.steps(spec.horizon)
@@ -344,10 +355,28 @@ def _check_settings(spec: SweepSpec) -> None:
             where="stress.horizon",
             allowed=f"at least the horizon, {spec.horizon:,} steps",
         )
+    _check_sampler(spec)
     given = spec._given_baselines()
     given += [("space", one) for one in corners(parse_space(spec.space))]
     for key, one in given:
         configuration.check_horizon(configuration.parse(one, key), spec.horizon, f"{key}.schedule")
+
+
+def _check_sampler(spec: SweepSpec) -> None:
+    """Refuse a sampler that can't search the space or the objectives."""
+    sampler = spec.search.sampler
+    if len(spec.objectives) > 1 and sampler not in _SEVERAL:
+        raise SweepError(
+            f"{sampler!r} takes one objective, and there are {len(spec.objectives)}",
+            where="search.sampler",
+            allowed=one_of(_SEVERAL),
+        )
+    if sampler == "cmaes" and not any(isinstance(p, Range) for p in spec.parsed_space.shared()):
+        raise SweepError(
+            "'cmaes' searches ranges, and the space has none outside the branches of a choice",
+            where="search.sampler",
+            cure="Take another one, such as tpe.",
+        )
 
 
 def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, str]:

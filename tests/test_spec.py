@@ -197,7 +197,7 @@ def test_meaning_is_what_decides_the_results(written) -> None:  # type: ignore[n
         ("prune: hyperband", ["prune"]),
         ("prune: {kind: median}", ["prune"]),
         ("objective: robust_loss", []),
-        ("objective: [robust_loss, accuracy]", ["objective"]),
+        ("objective: [robust_loss, {metric: accuracy, direction: maximize}]", []),
         ("tracking: {children: 9, later: true}", ["tracking.children"]),
         ("tracking: {later: true}", []),
     ],

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from sweeper.errors import SweepError, nearest, one_of
 from sweeper.lane import capacity
 from sweeper.lane.capacity import Measurement
 from sweeper.lane.lane import LaneSettings
@@ -53,6 +56,42 @@ def extras(spec: SweepSpec) -> frozenset[str]:
     """The hyperparameters with state of their own that any run of the sweep may set."""
     everything = [*corners(spec.parsed_space), *spec.baselines]
     return extras_of(parse(configuration) for configuration in everything)
+
+
+def check_task(spec: SweepSpec) -> None:
+    """Build the task, and refuse what of the spec doesn't fit it: `no_decay`, `objective`."""
+    task = task_name(spec).build()
+    check_no_decay(spec, task)
+    check_objective(spec, task)
+
+
+def check_objective(spec: SweepSpec, task: Task) -> None:
+    """Refuse a metric that the task doesn't return: an untrained model is evaluated once."""
+    wanted = [one.name for one in spec.objectives if not one.is_loss]
+    if not wanted:
+        return
+    known = _metrics(task) if task.evaluate is not None else []
+    for name in wanted:
+        if name not in known:
+            raise SweepError(
+                f"task {spec.task!r} returns no metric {name!r}",
+                where="objective",
+                allowed=one_of(["robust_loss", *known]),
+                cure=nearest(name, known) if known else "Give the task an `evaluate`.",
+            )
+
+
+def _metrics(task: Task) -> list[str]:
+    assert task.evaluate is not None
+    try:
+        with torch.no_grad():
+            metrics = task.evaluate(task.initial(0))
+            return [str(name) for name in metrics]
+    except Exception as error:
+        raise SweepError(
+            f"the task's evaluate fails on an untrained model: {type(error).__name__}: {error}",
+            where="task",
+        ) from error
 
 
 def check_no_decay(spec: SweepSpec, task: Task) -> None:

@@ -103,8 +103,10 @@ def _best(status: dict[str, Any]) -> str:
     best = status["best"]
     if best is None:
         return "no trial has ended yet"
+    values = best.get("objectives") or {"robust_loss": best["robust_loss"]}
+    said = "".join(f"{k} {'none' if v is None else f'{v:.3f}'}, " for k, v in values.items())
     return (
-        f"best so far: trial {best['trial']}, robust_loss {best['robust_loss']:.3f}, "
+        f"best so far: trial {best['trial']}, {said}"
         f"{best['failure_fraction']:.0%} of its runs failed"
     )
 

@@ -11,6 +11,7 @@ from sweeper.ranking.evidence import Evidence
 from sweeper.ranking.objective import Result
 from sweeper.ranking.ranking import rank
 from sweeper.ranking.recommendation import recommended, tempting
+from sweeper.ranking.robust import on_front
 from sweeper.ranking.target import choose_target, steps_to_target
 from sweeper.spec import SweepSpec
 from sweeper.study.database import COMPLETE, STRESS, Database, Trial
@@ -48,6 +49,8 @@ def order(
         trials: of the search and of the stress test.
         results: verdicts of the runs of every trial, by its number.
 
+    Where the search has several objectives, `pareto` says whether a trial is on their front.
+
     Raises:
         SweepError: unknown policy, or no trial has what it ranks by.
     """
@@ -59,6 +62,7 @@ def order(
         stress={t.stress["of"]: results[t.number] for t in tests if _is_itself(t) and t.stress},
         cvar=spec.stability.limits().cvar,
         early_step=round(_EARLY_SHARE * spec.horizon),
+        objectives=spec.objectives,
     )
     said = _said(tests)
     table = [
@@ -75,6 +79,9 @@ def order(
     if target is not None:
         for row in table:
             row["steps_to_target"] = steps_to_target(evidence.runs[row["trial"]], target)
+    if len(spec.objectives) > 1:
+        front = on_front(table, evidence)
+        table = [{**row, "pareto": bool(is_on)} for row, is_on in zip(table, front, strict=True)]
     return rank(table, policy, evidence)
 
 

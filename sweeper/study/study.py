@@ -294,9 +294,10 @@ class Study:
         return chosen
 
     def _propose(self, runs: int) -> bool:
-        if self._may_search():
-            return self._trials.propose(runs)
-        return self._may_test() and self._trials.propose_tests()
+        with self._hours.deaf():  # a Gaussian process takes seconds, in which nobody is heard
+            if self._may_search():
+                return self._trials.propose(runs)
+            return self._may_test() and self._trials.propose_tests()
 
     def _take_back(self, report: Report) -> tuple[int, ...]:
         """Take what a lane has cleared and saved away from it: other suspects wait for the lane.

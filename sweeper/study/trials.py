@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeper.lane.run import Run
 from sweeper.ranking.objective import trial_result
+from sweeper.ranking.objectives import Objective, objective_value, objective_values
 from sweeper.spec import SweepSpec
 from sweeper.study.book import Book
 from sweeper.study.database import (
@@ -48,7 +49,8 @@ class Trials:
         limit = open_trials_limit(spec)
         self._most_open = math.inf if limit is None else math.ceil(1.25 * limit)
         self._baselines, self._seeds = spec.baselines, spec.seed_list
-        self._search = Search(spec.parsed_space, spec.search.sampler, spec.search.seed)
+        self._objectives, search = spec.objectives, spec.search
+        self._search = Search(spec.parsed_space, search.sampler, search.seed, self._objectives)
         self._search.rebuild([t for t in book.trials.values() if t.origin == SEARCH])
         self._proposed: list[tuple[Trial, list[Run]]] = []  # asked for, not yet in the database
         self._stress_horizon = spec.stress.steps(spec.horizon)
@@ -135,7 +137,10 @@ class Trials:
 
     def _result(self, runs: list[Mapping[str, Any]]) -> dict[str, Any]:
         limits = self._limits
-        return trial_result(runs, climb=limits.climb, give_back=limits.give_back, cvar=limits.cvar)
+        found = trial_result(
+            runs, climb=limits.climb, give_back=limits.give_back, cvar=limits.cvar
+        )
+        return found | objective_values(found, runs, self._objectives, limits.cvar)
 
     def _propose(self, number: int) -> tuple[Trial, list[Run]]:
         if number < len(self._baselines):
@@ -156,15 +161,17 @@ class Trials:
         if trial.result is None:
             self._search.fail(number)
         else:
-            self._search.tell(number, trial.result["robust_loss"], trial.result["violation"])
+            self._search.tell(number, trial.result)
 
     def _note_best(self, trial: Trial) -> None:
         if trial.result is None or trial.origin == STRESS:
             return
         found = {"trial": trial.number, "config": trial.config, **trial.result}
-        if self.best is None or _order(found) < _order(self.best):
+        first = self._objectives[0]
+        if self.best is None or _order(found, first) < _order(self.best, first):
             self.best = found
 
 
-def _order(found: Mapping[str, Any]) -> tuple[float, float, int]:
-    return found["failure_fraction"], found["robust_loss"], found["trial"]
+def _order(found: Mapping[str, Any], objective: Objective) -> tuple[float, float, int]:
+    cost = objective.cost(objective_value(found, objective))
+    return found["failure_fraction"], cost, found["trial"]

@@ -25,15 +25,16 @@ SWEEP, SWEEP_ID, TRIAL, BEST = (
 )
 BASELINE = "sweeper.baseline"
 ERROR = "sweeper.error"
-RECOMMENDED, REFUSED = "sweeper.recommended", "sweeper.refused"
-MARKS = (RECOMMENDED, REFUSED)
+RECOMMENDED, REFUSED, PARETO = "sweeper.recommended", "sweeper.refused", "sweeper.pareto"
+MARKS = (RECOMMENDED, REFUSED, PARETO)
 PARENT = "mlflow.parentRunId"
 NOTE = """One run per trial, below the run of the sweep; all its values are over the trial's seeds.
 
 | column | meaning |
 | --- | --- |
 | `rank` | place once the sweep has finished, of the best 100: as `sweeper best` |
-| `robust_loss` | mean log10 of the tail loss of the worst seeds; what the search minimises |
+| `robust_loss` | mean log10 of the tail loss of the worst seeds; minimised unless a metric is |
+| `objective.*` | a metric that the search optimises, mean of its worst seeds |
 | `failure_fraction` | share of the seeds that failed; 90 % between `failure_low`, `failure_high` |
 | `violation` | how far the worst seed is beyond the limits; at most 0 holds |
 | `draw_up` | decades that the loss climbed above its best, worst seed |
@@ -46,6 +47,8 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 | `neighbourhood_width` | share of the neighbouring settings that held in the stress test |
 | `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
 | `hp.*` | the numeric settings once more, for charts |
+
+Of several objectives the tag `sweeper.pareto` marks the front once the sweep has finished.
 
 A run that FAILED has no results: `sweeper.error` among its tags says why its trial was given up.
 
@@ -90,8 +93,10 @@ def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> C
         TRIAL: str(trial.number),
         "sweeper.stable": _text(result.get("failure_fraction") == 0),
     }
+    objectives = (result.get("objectives") or {}).items()
     points = [
         *numbers(result),
+        *numbers({f"objective.{name}": value for name, value in objectives}),
         *numbers({f"hp.{key}": value for key, value in settings.items()}),
         *numbers({"run_steps": run_steps(runs)}, own=True),
     ]
@@ -123,6 +128,9 @@ def sweep_params(spec: SweepSpec) -> dict[str, str]:
         "dtype": spec.dtype,
         "sampler": spec.search.sampler,
         "sampler_seed": spec.search.seed,
+        "objective": spec.objective
+        if isinstance(spec.objective, str)
+        else json.dumps(spec.objective),
     }
     return {key: _text(value) for key, value in values.items()}
 
@@ -163,9 +171,9 @@ def marks(
         reason: why it is refused, where others would take it.
     """
     is_best = best is not None and row["trial"] == best["trial"]
-    return ({RECOMMENDED: "true"} if is_best else {}) | (
-        {REFUSED: _text(reason)} if reason else {}
-    )
+    found = {RECOMMENDED: "true"} if is_best else {}
+    found |= {PARETO: "true"} if row.get("pareto") else {}
+    return found | ({REFUSED: _text(reason)} if reason else {})
 
 
 def curves(rows: Sequence[Sequence[float]]) -> Iterator[Point]:

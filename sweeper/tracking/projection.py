@@ -114,7 +114,7 @@ class Projection:
         return found
 
     def _rank(self) -> Found | None:
-        """Write ranks, stress test and recommendation; returns the run of the best trial."""
+        """Write ranks, stress test and marks; returns the run of the best trial."""
         ranking = standing(self._database, self._spec)
         self._mark(ranking)
         for row in ranking:
@@ -128,7 +128,7 @@ class Projection:
         return self._children[ranking[0]["trial"]] if ranking else None
 
     def _mark(self, ranking: Sequence[dict[str, Any]]) -> None:
-        """Write what the stress test found, what is recommended and what is refused, and why."""
+        """Write what the stress test found, what is recommended or refused, and the front."""
         best, broken = chosen(ranking), refused(self._database, self._spec)
         reasons = {row["trial"]: row["reason"] for row in broken}
         for row in ranking:
