@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -94,6 +94,15 @@ class Stability(_Section):
 
     def limits(self) -> Limits:
         return Limits(self.climb, self.give_back, self.tail, self.cvar)
+
+
+class Seeds(_Section):
+    """Seeds by number."""
+
+    count: int = Field(ge=1, le=10_000)
+    """Runs per trial, seeds 0, 1, ..."""
+    racing: bool = False
+    """Start a trial with one seed, and further ones only while it is feasible: 1, 1, 2, 4, ..."""
 
 
 class Stress(_Section):
@@ -203,8 +212,9 @@ class SweepSpec(_Section):
     """Arguments of the task."""
     horizon: int = Field(ge=1, le=1_000_000_000)
     """Optimizer steps of a run."""
-    seeds: int | list[int] = 2
-    """Runs per trial: a count (seeds 0, 1, ...), or a list of seeds."""
+    seeds: int | list[int] | Seeds = 2
+    """Runs per trial: a count (seeds 0, 1, ...), a list of seeds, or {count: 5, racing: true}:
+    further seeds of a trial start only while it is feasible."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the training."""
     baseline: dict[str, Any] | list[dict[str, Any]] = Field(default_factory=list)
@@ -246,7 +256,9 @@ class SweepSpec(_Section):
 
     @field_validator("seeds")
     @classmethod
-    def _some_seeds(cls, value: int | list[int]) -> int | list[int]:
+    def _some_seeds(cls, value: int | list[int] | Seeds) -> int | list[int] | Seeds:
+        if isinstance(value, Seeds):
+            return value
         if isinstance(value, int):
             if not 1 <= value <= 10_000:
                 raise ValueError("a count from 1 to 10000")
@@ -263,7 +275,16 @@ class SweepSpec(_Section):
 
     @property
     def seed_list(self) -> list[int]:
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+        """All seeds of a trial."""
+        if isinstance(self.seeds, list):
+            return list(self.seeds)
+        return list(range(self.seeds if isinstance(self.seeds, int) else self.seeds.count))
+
+    @property
+    def first_seeds(self) -> int:
+        """With how many of its seeds a trial starts."""
+        is_racing = isinstance(self.seeds, Seeds) and self.seeds.racing
+        return 1 if is_racing else len(self.seed_list)
 
     @property
     def baselines(self) -> list[dict[str, Any]]:
@@ -384,15 +405,16 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, s
     errors = error.errors()
     unknown = next((one for one in errors if one["type"] == "extra_forbidden"), None)
     if unknown is not None:
-        *path, key = (str(part) for part in unknown["loc"])
-        known = _known_keys(path)
+        *place, last = unknown["loc"]
+        where, key = _key(raw, place), str(last)
+        known = _known_keys(where)
         mistake = SweepError(
             f"unknown key {shown(key)}",
-            where=".".join(path),
+            where=where,
             allowed=one_of(known),
             cure=nearest(key, known),
         )
-        return mistake, ".".join([*path, key])
+        return mistake, f"{where}.{key}" if where else key
     first = errors[0]
     if first["type"] == "missing":
         return SweepError(f"the key {first['loc'][-1]!r} is missing"), ""
@@ -402,15 +424,17 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, s
     same = [one for one, found in zip(errors, keys, strict=True) if found == key]
     value = same[0]["input"]
     options = re.findall("'([^']*)'", " ".join(one["msg"] for one in same))
-    allowed = " or ".join(_allowed(one["type"], one["msg"]) for one in same)
+    allowed = " or ".join(dict.fromkeys(_allowed(one) for one in same))
     return SweepError(shown(value), where=key, allowed=allowed, cure=nearest(value, options)), key
 
 
-def _allowed(kind: str, message: str) -> str:
+def _allowed(error: Mapping[str, Any]) -> str:
     """What pydantic wants, without its introduction."""
-    if kind in ("dict_type", "model_type"):
+    if error["type"] in ("dict_type", "model_type"):
         return "a mapping"
-    plain = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "missing":
+        return f"a mapping with {error['loc'][-1]}"
+    plain = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     words = {"a valid integer": "an int", "a valid string": "text"}
     return words.get(plain, plain.replace("a valid ", "a "))
 
@@ -426,8 +450,11 @@ def _key(raw: Any, location: Sequence[str | int]) -> str:
     return dotted
 
 
-def _known_keys(path: Sequence[str]) -> list[str]:
+def _known_keys(where: str) -> list[str]:
+    """The keys of a section by its dotted key."""
     model: Any = SweepSpec
-    for key in path:
-        model = model.model_fields[key].annotation
+    for key in where.split(".") if where else ():
+        annotation = model.model_fields[key].annotation
+        members = get_args(annotation) or (annotation,)
+        model = next(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
     return list(model.model_fields)

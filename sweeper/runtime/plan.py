@@ -107,7 +107,7 @@ def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
     """Runs that a lane will have at once at most, and in words what limits them."""
     limit = open_trials_limit(spec)
     trials = min(limit or spec.budget.trials, spec.budget.trials)
-    runs = trials * len(spec.seed_list)
+    runs = trials * spec.first_seeds
     why = f"{runs:,} runs over {lanes} lanes"
     if limit is not None:
         why = (

@@ -65,11 +65,8 @@ class Book:
         self.trials |= {trial.number: trial for trial in trials}
         self.open |= {trial.number for trial in trials}
         self.searched += sum(trial.origin != STRESS for trial in trials)
-        rows = {run.id: RunRow(run, 0, None, None) for run in runs}
-        self.runs |= rows
         self._rows |= {trial.number: [] for trial in trials}
-        for row in rows.values():
-            self._rows[row.run.trial].append(row)
+        self._add_runs(runs)
 
     def write(self, change: Change) -> list[str]:
         """Make a change, durably; returns row files that nobody needs after it."""
@@ -84,11 +81,18 @@ class Book:
         for run, result in change.done.items():
             self._move(run, result["steps"], None)
             self.runs[run].result = dict(result)
+        self._add_runs(change.added)
         for run, count in change.deaths.items():
             self.runs[run].deaths = count
         for trial in change.told:
             self._close(trial)
         return sorted(path for path in before if path is not None and path not in self._users)
+
+    def _add_runs(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            row = RunRow(run, 0, None, None)
+            self.runs[run.id] = row
+            self._rows[run.trial].append(row)
 
     def _move(self, run: int, step: int, row_file: str | None) -> None:
         row = self.runs[run]

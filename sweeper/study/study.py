@@ -222,6 +222,7 @@ class Study:
                 row_file=report.row_file,
                 done=done,
                 part=reports.part_of(report.part, {*done, *saved}),
+                added=self._trials.further_after(done),
                 told=self._trials.completed_by(done),
                 deaths=dict.fromkeys(cleared, 0),
                 meta={"elapsed_s": self._hours.spent()},
@@ -236,6 +237,7 @@ class Study:
         self._suspects.clear(change.deaths)
         for run in change.done:
             self._leases.release(run)
+        self._leases.offer(run.id for run in change.added)
         if change.done or change.saved:
             self._inquests.got_ahead()
 

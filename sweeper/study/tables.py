@@ -141,6 +141,7 @@ class Change:
         row_file: path of the rows that were saved.
         done: result by run.
         part: trajectories up to those steps.
+        added: further runs of trials that are there.
         told: trials that have ended by this, with place in the telling and result or error.
         reset: runs that start anew: their row file could not be read.
         deaths: new count by run of the lanes that died with it.
@@ -151,6 +152,7 @@ class Change:
     row_file: str | None = None
     done: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     part: Part | None = None
+    added: Sequence[Run] = ()
     told: Sequence[Trial] = ()
     reset: Collection[int] = ()
     deaths: Mapping[int, int] = field(default_factory=dict)

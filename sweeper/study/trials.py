@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweeper.lane.run import Run
+from sweeper.ranking.evidence import is_feasible
 from sweeper.ranking.objective import trial_result
 from sweeper.ranking.objectives import Objective, objective_value, objective_values
 from sweeper.spec import SweepSpec
@@ -65,7 +66,7 @@ class Trials:
         Returns:
             False for none.
         """
-        width, first = len(self._seeds), self._book.searched
+        width, first = self._spec.first_seeds, self._book.searched
         while len(self._proposed) * width < runs:
             number = first + len(self._proposed)
             n_open = len(self._book.open) + len(self._proposed)
@@ -115,11 +116,32 @@ class Trials:
         for number in sorted({self._book.runs[run].run.trial for run in done}):
             results = [done.get(row.run.id, row.result) for row in self._book.rows(number)]
             known = [result for result in results if result is not None]
-            if len(known) == len(results):
+            if len(known) == len(results) and not self._further(number, known):
                 place = self._book.told + len(told) + 1
                 trial, result = self._book.trials[number], self._result(known)
                 told.append(replace(trial, state=COMPLETE, result=result, told=place))
         return told
+
+    def further_after(self, done: Mapping[int, Mapping[str, Any]]) -> list[Run]:
+        """The runs on further seeds that trials have earned by these results."""
+        found: list[Run] = []
+        for number in sorted({self._book.runs[run].run.trial for run in done}):
+            results = [done.get(row.run.id, row.result) for row in self._book.rows(number)]
+            known = [result for result in results if result is not None]
+            if len(known) == len(results):
+                found += self._further(number, known)
+        return found
+
+    def _further(self, number: int, results: list[Mapping[str, Any]]) -> list[Run]:
+        """As many more runs as have held, while a trial is feasible and has seeds left."""
+        trial = self._book.trials[number]
+        made = len(results)
+        if trial.origin == STRESS or made >= len(self._seeds):
+            return []
+        if not is_feasible(self._result(results)):
+            return []
+        wanted = range(made, min(2 * made, len(self._seeds)))
+        return [self._run(trial.number, trial.config, index) for index in wanted]
 
     def given_up(self, run: int, error: str) -> Trial:
         """The trial of a run that can't be trained."""
@@ -149,12 +171,13 @@ class Trials:
         else:
             origin = SEARCH
             draws, config = self._search.ask()
-        width, horizon = len(self._seeds), self._spec.horizon
-        runs = [
-            Run(number * width + index, number, config, seed, horizon)
-            for index, seed in enumerate(self._seeds)
-        ]
+        runs = [self._run(number, config, index) for index in range(self._spec.first_seeds)]
         return Trial(number, origin, config, draws, RUNNING, None, None), runs
+
+    def _run(self, number: int, config: dict[str, Any], index: int) -> Run:
+        """The run of a trial of the search on its seed of that index."""
+        run = number * len(self._seeds) + index
+        return Run(run, number, config, self._seeds[index], self._spec.horizon)
 
     def _tell(self, trial: Trial) -> None:
         number = trial.number - len(self._baselines)
