@@ -85,20 +85,24 @@ class Stability(_Section):
     """Share of the horizon that counts as the tail."""
     cvar: float = Field(default=_DEFAULT.cvar, gt=0, le=1)
     """Share of a trial's runs, the worst ones, that make its robust_loss."""
+    probe: bool = True
+    """Measure the curvature while a run trains and forecast its onset of instability. A trial with
+    a run forecast to fail within stress.horizon is infeasible. Costs less than a tenth of the
+    training; the trajectories are the same."""
 
     def limits(self) -> Limits:
         return Limits(self.climb, self.give_back, self.tail, self.cvar)
 
 
 class Stress(_Section):
-    """The stress test of the winners (not yet active)."""
+    """The stress test of the winners (not yet active but for its horizon)."""
 
     top: int = Field(default=8, ge=0)
     """Trials that are tested."""
     seeds: int = Field(default=5, ge=1)
     """Fresh seeds per trial."""
     horizon: str | int = "4x"
-    """Steps, or a multiple of the horizon such as 4x."""
+    """Steps, or a multiple of the horizon such as 4x; forecasts of instability look as far."""
     neighbours: int = Field(default=3, ge=0)
     """Trials whose neighbouring settings are tested too."""
     budget: float = Field(default=0.5, ge=0)
@@ -257,6 +261,16 @@ class SweepSpec(_Section):
         return parse_space(self.space)
 
     @property
+    def probed_steps(self) -> int | None:
+        """Steps up to which forecasts look; None where runs aren't probed."""
+        if not self.stability.probe:
+            return None
+        given = self.stress.horizon
+        if isinstance(given, str) and given.endswith("x"):
+            return max(1, round(float(given[:-1]) * self.horizon))
+        return int(given)
+
+    @property
     def folder(self) -> Path:
         """The sweep's own folder, absolute; raises SweepError for `~name` of nobody."""
         try:
@@ -272,7 +286,8 @@ class SweepSpec(_Section):
 
     def not_yet_active(self) -> list[str]:
         """Keys that were given and have no effect in this version."""
-        keys: list[str] = ["stress"] if "stress" in self.model_fields_set else []
+        given = "stress" in self.model_fields_set and self.stress.model_fields_set != {"horizon"}
+        keys: list[str] = ["stress"] if given else []
         if self.prune != "none":
             keys.append("prune")
         if self.objective != "robust_loss":

@@ -19,7 +19,7 @@ def ranking_table(ranking: Sequence[dict[str, Any]], *, title: str) -> Table:
     keys = [key for key in varying if all(key in flat for flat in flats)][:_MOST_COLUMNS]
     rest = [key for key in varying if key not in keys]
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for name in ("rank", "trial", "log10 loss", "failed", "draw-up", "onset"):
+    for name in ("rank", "trial", "log10 loss", "failed", "draw-up", "onset", "forecast"):
         table.add_column(name, justify="right", no_wrap=True)
     for key in keys:
         table.add_column(_short(key), justify="right")
@@ -34,7 +34,6 @@ def ranking_table(ranking: Sequence[dict[str, Any]], *, title: str) -> Table:
 
 def _measures(trial: dict[str, Any]) -> list[str]:
     mark = " baseline" if trial["origin"] == "baseline" else ""
-    onset = trial["onset_step"]
     failed = round(trial["failure_fraction"] * trial["runs"])
     return [
         str(trial["rank"]),
@@ -42,8 +41,13 @@ def _measures(trial: dict[str, Any]) -> list[str]:
         f"{trial['robust_loss']:.2f}",
         f"{failed} of {trial['runs']}",
         f"{trial['draw_up']:.2f}",
-        "-" if onset is None else f"{onset:,}",
+        _step(trial["onset_step"]),
+        _step(trial.get("forecast_step")),
     ]
+
+
+def _step(step: int | None) -> str:
+    return "-" if step is None else f"{step:,}"
 
 
 def _varying_keys(configs: Sequence[dict[str, Any]]) -> list[str]:

@@ -112,6 +112,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         horizon=spec.horizon,
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
+        stress_horizon=spec.probed_steps,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,

@@ -91,7 +91,13 @@ class Trials:
 
     def _result(self, runs: list[Mapping[str, Any]]) -> dict[str, Any]:
         limits = self._limits
-        return trial_result(runs, climb=limits.climb, give_back=limits.give_back, cvar=limits.cvar)
+        return trial_result(
+            runs,
+            climb=limits.climb,
+            give_back=limits.give_back,
+            cvar=limits.cvar,
+            stress_horizon=self._spec.probed_steps or 0,
+        )
 
     def _propose(self, number: int) -> tuple[Trial, list[Run]]:
         if number < len(self._baselines):
@@ -122,5 +128,6 @@ class Trials:
             self.best = found
 
 
-def _order(found: Mapping[str, Any]) -> tuple[float, float, int]:
-    return found["failure_fraction"], found["robust_loss"], found["trial"]
+def _order(found: Mapping[str, Any]) -> tuple[float, bool, float, int]:
+    is_infeasible = found["violation"] > 0
+    return found["failure_fraction"], is_infeasible, found["robust_loss"], found["trial"]

@@ -1,0 +1,34 @@
+"""At which of its steps a run is probed: a pure function of its horizon, warm-up and task."""
+
+from __future__ import annotations
+
+import math
+
+from sweeper.lane.pack import SAMPLE_EVERY
+from sweeper.stability.verdict import RunFacts
+
+# A probe costs about as much as 50 steps, the first one twice that.
+_STEPS_A_PROBE = 900
+_MOST = 20
+# Probes end here: what they say must lie ahead.
+_LAST_SHARE = 0.8
+# Of a full-batch run each probe comes when the run is twice as old at most: there are two, which
+# make a forecast, by half of any onset later than a fifth of the horizon.
+_MOST_GROWTH = 2.0
+
+
+def probe_steps(facts: RunFacts) -> tuple[int, ...]:
+    """Updates made before each probe, ascending multiples of SAMPLE_EVERY; none for short runs.
+
+    They are log-spaced from the end of the grace on: what a forecast needs is early.
+    """
+    count = min(facts.horizon // _STEPS_A_PROBE, _MOST)
+    start = max(math.ceil(facts.grace / SAMPLE_EVERY), 1) * SAMPLE_EVERY
+    last = _LAST_SHARE * facts.horizon
+    if count < 1 or start > last:
+        return ()
+    growth = (last / start) ** (1 / max(count - 1, 1))
+    if facts.epoch_steps == 1:
+        growth = min(growth, _MOST_GROWTH)
+    spaced = (start * growth**place for place in range(count))
+    return tuple(sorted({round(step / SAMPLE_EVERY) * SAMPLE_EVERY for step in spaced}))
