@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sweeper.lane.probe_steps import probe_steps
+from sweeper.lane.probe_steps import has_spectrum, probe_steps
 from sweeper.optim.configuration import Configuration
 from sweeper.stability import course
 from sweeper.stability.forecast import Forecast, forecast
@@ -21,8 +21,11 @@ from sweeper.stability.verdict import RunFacts
 
 # Below this share of the second moment in the divisor a forecast needs the spectrum of H as well.
 _PURE = 0.99
+# A run so many times as old as at its last spectrum needs another.
+_OLD = 10
 # A forecast takes time and memory in proportion to the steps that it looks at.
 _FARTHEST = 2_000_000
+_FAILED = "the run has failed"
 _NO_PROBE = "no probe: the run is too short for one, or ended before"
 
 Found = dict[str, Any]
@@ -64,15 +67,14 @@ class ProbeLog:
             nothing beyond the run's own horizon where it isn't longer.
     """
 
-    def __init__(
-        self, configuration: Configuration, facts: RunFacts, stress_horizon: int
-    ) -> None:
+    def __init__(self, configuration: Configuration, facts: RunFacts, stress_horizon: int) -> None:
         self.steps = probe_steps(facts)
         self.found: list[Found] = []
         self.vector: Tensor | None = None  # where the next probe starts from
         self.trouble: str | None = None  # why the run can't be probed
         self._configuration, self._horizon = configuration, facts.horizon
         self._stress = max(stress_horizon, facts.horizon)
+        self._has_spectrum = has_spectrum(facts)
         self._is_full_batch = facts.epoch_steps == 1
 
     def next_step(self, step: int) -> int | None:
@@ -82,10 +84,14 @@ class ProbeLog:
     @property
     def wants_spectrum(self) -> bool:
         """Whether the next probe is to measure the spectrum of H itself beside the sharpness."""
-        if not self.found:
+        if not self._has_spectrum:
+            return False
+        known = [one["step"] for one in self.found if one["top_eigenvalue"] is not None]
+        if not known:
             return True
-        share = self.found[-1]["moment_share"]
-        return self._is_full_batch and share is not None and share < _PURE
+        share, step = self.found[-1]["moment_share"], self.next_step(self.found[-1]["step"])
+        is_old = step is not None and step >= _OLD * known[-1]
+        return self._is_full_batch and is_old and share is not None and share < _PURE
 
     def take(self, step: int, measured: Measurement, vector: Tensor, *, failed: bool) -> None:
         """Note a probe and forecast from it.
@@ -98,12 +104,18 @@ class ProbeLog:
         self.vector = None if found["sharpness"] is None else vector
         earlier = next((one for one in reversed(self.found) if one["sharpness"]), None)
         self.found.append(found)
-        said = None
-        if found["sharpness"] is not None and not failed:
-            said = self._forecast(self._probe(found), earlier and self._probe(earlier))
-        found["forecast_step"] = said.step if said else None
-        found["forecast_confidence"] = said.confidence if said else "none"
-        found["forecast_reason"] = said.reason if said else "the run has failed"
+        if failed:
+            said = Forecast(None, False, _FAILED)
+        elif found["sharpness"] is None:
+            said = Forecast(None, False, "the curvature isn't finite")
+        elif earlier is None and self.next_step(step) is not None:
+            said = Forecast(None, False, "the first probe: the next one tells whether S grows")
+        else:
+            said = self._forecast(
+                self._probe(found), None if earlier is None else self._probe(earlier)
+            )
+        found["forecast_step"] = said.step
+        found["forecast_confidence"], found["forecast_reason"] = said.confidence, said.reason
 
     def within(self, first: int, stop: int) -> list[Found]:
         """The probes at steps `first` to `stop - 1`."""
@@ -116,7 +128,7 @@ class ProbeLog:
         also where it finds that the sharpness doesn't grow and nothing is to be forecast.
         """
         last = next((one for one in reversed(self.found) if one["sharpness"] is not None), {})
-        forecasts = [one for one in self.found if one["forecast_reason"] != "the run has failed"]
+        forecasts = [one for one in self.found if one["forecast_reason"] != _FAILED]
         said = forecasts[-1] if forecasts else {}
         sharpness, edge = last.get("sharpness"), last.get("threshold")
         return {
@@ -137,7 +149,8 @@ class ProbeLog:
 
     def _threshold(self, step: int) -> float | None:
         at = np.array([float(step)])
-        return _finite(float(threshold(self._configuration, self._horizon, at)[0]))
+        edge = float(threshold(self._configuration, self._horizon, at)[0])
+        return edge if math.isfinite(edge) else None
 
     def _top(self) -> float | None:
         """The last top eigenvalue that was measured."""
@@ -147,7 +160,8 @@ class ProbeLog:
     def _probe(self, found: Found) -> Probe:
         share = found["moment_share"]
         share = 1.0 if share is None else min(max(share, 0.0), 1.0)
-        top, eps, ahead = self._top(), found["eps"], ()
+        top, eps = self._top(), found["eps"]
+        ahead: tuple[tuple[float, float], ...] = ()
         if share < _PURE and top is not None and eps:
             # Without the second moment the divisor is eps alone.
             ahead = ((0.0, max(found["lr"] * top / eps, found["sharpness"])),)
@@ -178,7 +192,7 @@ class ProbeLog:
             self._stress,
             stretched,
             full_batch=self._is_full_batch,
-            earlier=earlier and self._stretched(earlier),
+            earlier=None if earlier is None else self._stretched(earlier),
             until=stress,
         )
 

@@ -1,7 +1,8 @@
 """Trajectories in Parquet: one part per lane and flush, sorted by (run, step).
 
 The loss of every step; statistics and learning rate of every tenth; what a probe found at its
-step. A part counts only with the spans that the study's database names, so a part that a crash left behind is ignored.
+step. A part counts only with the spans that the study's database names, so a part that a crash
+left behind is ignored.
 """
 
 from __future__ import annotations
@@ -64,9 +65,7 @@ class Part:
     spans: tuple[Span, ...]
 
 
-def write_part(
-    storage: Storage, name: str, pieces: Iterable[Piece]
-) -> Part | None:
+def write_part(storage: Storage, name: str, pieces: Iterable[Piece]) -> Part | None:
     """Write pieces as one part; None when there is no step."""
     kept = sorted((p for p in pieces if len(p.series)), key=lambda piece: piece[:2])
     if not kept:

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.lane import capacity
+from sweeper.lane import capacity, probe_cost
 from sweeper.lane.capacity import Measurement
 from sweeper.lane.lane import LaneSettings
 from sweeper.lane.pack import Machine
+from sweeper.lane.probe_cost import ProbeCost
 from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import Configuration, parse
 from sweeper.optim.decay import decay_mask
@@ -99,6 +100,15 @@ def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any
     measured = measure(spec, capacities, machine)
     best = capacity.choose(measured) if measured else capacities[0]
     return capacity.explain(best, measured, why)
+
+
+def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
+    """What probing a run costs, measured here; nothing where runs aren't probed."""
+    if not spec.stability.probe:
+        return ProbeCost(0, 0.0)
+    return probe_cost.measure(
+        task_name(spec), typical(spec), spec.horizon, slots, machine, extras(spec)
+    )
 
 
 def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:

@@ -104,10 +104,8 @@ def forecast(
 
     def share(step: Array) -> Bounds:
         """S over its threshold, `[T]`, by what eps leaves open and what it may drift."""
-        growth = _growth(configuration, horizon, probe, step)
-        low, middle, high = (
-            probe.sharpness * one / threshold(configuration, horizon, step) for one in growth
-        )
+        scale = probe.sharpness / threshold(configuration, horizon, step)
+        low, middle, high = (scale * one for one in _growth(configuration, horizon, probe, step))
         factor = np.exp(np.minimum(drift * (step - probe.step), _MOST_DRIFT))
         return Bounds(low / factor, middle, high * factor)
 
@@ -223,7 +221,12 @@ def _crossing(share: Callable[[Array], Bounds], grid: Array, is_checked: bool) -
     low, found, high = first("high"), first("middle"), first("low")
     reason = _described(found, coarse.middle, grid)
     return Forecast(
-        found, True, reason, low, high, _confidence(found, low, high) if is_checked else "unchecked"
+        found,
+        True,
+        reason,
+        low,
+        high,
+        _confidence(found, low, high) if is_checked else "unchecked",
     )
 
 
