@@ -233,7 +233,7 @@ class Lane:
     def _train_pack(self, program: Program, pack: Pack) -> int:
         before = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
         left = max(self.records[run].run.horizon - step for run, step in before.items())
-        steps = int(min(self._chunk(program), left, self._until_probe(pack)))
+        steps = min(self._chunk(program), left, self._until_event(pack))
         started = time.perf_counter()
         with lack_of_memory_told():
             series = pack.train(steps)
@@ -247,21 +247,28 @@ class Lane:
         self._probe(pack)
         return sum(min(steps, self.settings.horizon - step) for step in before.values())
 
-    def _until_probe(self, pack: Pack) -> float:
-        """Steps until the first of the pack's runs is due; infinite where none will be."""
-        records = [self.records[run] for run in pack.runs()]
-        probes = [(record.step, record.probes) for record in records if record.probes is not None]
-        due = [(log.next_step(step), step) for step, log in probes]
-        return min((then - step for then, step in due if then is not None), default=math.inf)
+    def _until_event(self, pack: Pack) -> int:
+        """Steps until the first run is due for a probe or ends, in whole tens: all rows are at
+        the same place between two samples."""
+        steps = []
+        for run in pack.runs():
+            record = self.records[run]
+            due = record.probes.next_step(record.step) if record.probes is not None else None
+            steps.append((due or record.run.horizon) - record.step)
+        return SAMPLE_EVERY * math.ceil(min(steps) / SAMPLE_EVERY)
 
     def _probe(self, pack: Pack) -> None:
-        """Copy the runs that are due, and measure them when a batch is full."""
-        due = [
-            (slot, record.probes, record.verdict.failed)
+        """Copy the runs that are due, and measure them when a batch is full.
+
+        Of a run that has failed there is nothing left to forecast.
+        """
+        due = {
+            slot: record.probes
             for run, slot in pack.runs().items()
             if (record := self.records[run]).probes is not None
             and record.step in record.probes.steps
-        ]
+            and not record.verdict.failed
+        }
         if not due:
             return
         started = time.perf_counter()
@@ -269,9 +276,7 @@ class Lane:
             if self._probing is None:
                 capacity, machine = self.settings.capacity, self.settings.machine
                 self._probing = Probing(self.task, capacity, machine)
-            self._probing.take(
-                pack, [slot for slot, *_ in due], [(log, failed) for _, log, failed in due]
-            )
+            self._probing.take(pack, list(due), list(due.values()))
         self._probe_s = max(self._probe_s, time.perf_counter() - started)
 
     def _measure_probes(self, record: Record | None = None) -> None:

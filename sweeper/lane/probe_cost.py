@@ -55,7 +55,7 @@ def measure(
         times.append((time.perf_counter() - started) / (5 * SAMPLE_EVERY))
         if number < len(steps):
             started = time.perf_counter()
-            probing.take(pack, slots, [(log, False) for log in logs if log is not None])
+            probing.take(pack, slots, [log for log in logs if log is not None])
             probing.flush()
             probe_s += time.perf_counter() - started
     return ProbeCost(len(steps), probe_s / (horizon * median(times)))

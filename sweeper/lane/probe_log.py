@@ -25,7 +25,6 @@ _PURE = 0.99
 _OLD = 10
 # A forecast takes time and memory in proportion to the steps that it looks at.
 _FARTHEST = 2_000_000
-_FAILED = "the run has failed"
 _NO_PROBE = "no probe: the run is too short for one, or ended before"
 
 Found = dict[str, Any]
@@ -63,19 +62,27 @@ class ProbeLog:
     Args:
         configuration: of the run.
         facts: of the run.
+        full_batch: whether every step sees all samples.
         stress_horizon: steps up to which forecasts look, with the schedule stretched over them;
             nothing beyond the run's own horizon where it isn't longer.
     """
 
-    def __init__(self, configuration: Configuration, facts: RunFacts, stress_horizon: int) -> None:
-        self.steps = probe_steps(facts)
+    def __init__(
+        self,
+        configuration: Configuration,
+        facts: RunFacts,
+        stress_horizon: int,
+        *,
+        full_batch: bool,
+    ) -> None:
+        self.steps = probe_steps(facts, full_batch=full_batch)
         self.found: list[Found] = []
         self.vector: Tensor | None = None  # where the next probe starts from
         self.trouble: str | None = None  # why the run can't be probed
         self._configuration, self._horizon = configuration, facts.horizon
         self._stress = max(stress_horizon, facts.horizon)
         self._has_spectrum = has_spectrum(facts)
-        self._is_full_batch = facts.epoch_steps == 1
+        self._is_full_batch = full_batch
 
     def next_step(self, step: int) -> int | None:
         """The first probe after `step` updates."""
@@ -93,20 +100,17 @@ class ProbeLog:
         is_old = step is not None and step >= _OLD * known[-1]
         return self._is_full_batch and is_old and share is not None and share < _PURE
 
-    def take(self, step: int, measured: Measurement, vector: Tensor, *, failed: bool) -> None:
+    def take(self, step: int, measured: Measurement, vector: Tensor) -> None:
         """Note a probe and forecast from it.
 
         Args:
             vector: `[P]`, the top eigenvector, see Curvature.sharpness_vector.
-            failed: whether the run had failed by then: there is nothing left to forecast.
         """
         found = {"step": step, **measured.plain(), "threshold": self._threshold(step)}
         self.vector = None if found["sharpness"] is None else vector
         earlier = next((one for one in reversed(self.found) if one["sharpness"]), None)
         self.found.append(found)
-        if failed:
-            said = Forecast(None, False, _FAILED)
-        elif found["sharpness"] is None:
+        if found["sharpness"] is None:
             said = Forecast(None, False, "the curvature isn't finite")
         elif earlier is None and self.next_step(step) is not None:
             said = Forecast(None, False, "the first probe: the next one tells whether S grows")
@@ -124,12 +128,11 @@ class ProbeLog:
     def result(self) -> dict[str, Any]:
         """What the result of the run says of its probes, in plain values.
 
-        The forecast is that of the last probe before the run failed: a later probe knows better,
-        also where it finds that the sharpness doesn't grow and nothing is to be forecast.
+        The forecast is that of the last probe: a later one knows better, also where it finds that
+        the sharpness doesn't grow and nothing is to be forecast.
         """
         last = next((one for one in reversed(self.found) if one["sharpness"] is not None), {})
-        forecasts = [one for one in self.found if one["forecast_reason"] != _FAILED]
-        said = forecasts[-1] if forecasts else {}
+        said = self.found[-1] if self.found else {}
         sharpness, edge = last.get("sharpness"), last.get("threshold")
         return {
             "sharpness": sharpness,

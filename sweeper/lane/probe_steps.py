@@ -19,7 +19,7 @@ _LAST_SHARE = 0.8
 _MOST_GROWTH = 2.0
 
 
-def probe_steps(facts: RunFacts) -> tuple[int, ...]:
+def probe_steps(facts: RunFacts, *, full_batch: bool) -> tuple[int, ...]:
     """Updates made before each probe, ascending multiples of SAMPLE_EVERY; none for short runs.
 
     They are log-spaced from the end of the grace on: what a forecast needs is early.
@@ -30,7 +30,7 @@ def probe_steps(facts: RunFacts) -> tuple[int, ...]:
     if count < 1 or start > last:
         return ()
     growth = (last / start) ** (1 / max(count - 1, 1))
-    if facts.epoch_steps == 1:
+    if full_batch:
         growth = min(growth, _MOST_GROWTH)
     spaced = (start * growth**place for place in range(count))
     return tuple(sorted({round(step / SAMPLE_EVERY) * SAMPLE_EVERY for step in spaced}))

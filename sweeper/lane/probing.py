@@ -41,7 +41,6 @@ class Snapshot:
     Args:
         seed, step: of the run.
         log: gets what is found.
-        failed: whether it had failed by then.
         lr: of the next update.
         theta: `[P]`.
         decay: `[P]`, L2 weight decay.
@@ -52,7 +51,6 @@ class Snapshot:
     seed: int
     step: int
     log: ProbeLog
-    failed: bool
     lr: float
     theta: Tensor
     decay: Tensor
@@ -81,15 +79,9 @@ class Probing:
         # By what a batch must have in common: a divisor, and a plan.
         self._waiting: dict[tuple[bool, bool], list[Snapshot]] = {}
 
-    def take(
-        self, pack: Pack, slots: Sequence[int], logs: Sequence[tuple[ProbeLog, bool]]
-    ) -> None:
-        """Copy what is in these slots; measures the batches that are full.
-
-        Args:
-            logs: of every slot, and whether its run has failed.
-        """
-        for log, _ in logs:
+    def take(self, pack: Pack, slots: Sequence[int], logs: Sequence[ProbeLog]) -> None:
+        """Copy what is in these slots, for the logs of their runs; measures full batches."""
+        for log in logs:
             log.trouble = self.trouble
             self.flush(log)
         if self.trouble is not None or not slots:
@@ -119,12 +111,10 @@ class Probing:
         for place, (shot, measured) in enumerate(
             zip(shots, _measurements(found, shots), strict=True)
         ):
-            shot.log.take(shot.step, measured, vectors[place].clone(), failed=shot.failed)
+            shot.log.take(shot.step, measured, vectors[place].clone())
 
 
-def snapshots(
-    pack: Pack, slots: Sequence[int], logs: Sequence[tuple[ProbeLog, bool]]
-) -> list[Snapshot]:
+def snapshots(pack: Pack, slots: Sequence[int], logs: Sequence[ProbeLog]) -> list[Snapshot]:
     """What is in these slots; rows with values that aren't finite are left out."""
     arena, at = pack.arena, torch.tensor(slots, device=pack.arena.theta.device)
     rows = [row for slot in slots if (row := arena.rows[slot]) is not None]
@@ -142,14 +132,13 @@ def snapshots(
             seed=pack.seed_of(slot),
             step=rows[place].step,
             log=log,
-            failed=failed,
             lr=float(following["lr"][place]),
             theta=theta[place],
             decay=decay[place],
             root=None if root is None else root[place],
             eps=None if eps is None else eps[place],
         )
-        for place, (slot, (log, failed)) in enumerate(zip(slots, logs, strict=True))
+        for place, (slot, log) in enumerate(zip(slots, logs, strict=True))
         if finite[place]
     ]
 

@@ -51,7 +51,9 @@ class Record:
         self.verdict = Verdict(facts, limits)
         self.probes: ProbeLog | None = None
         if stress_horizon is not None:
-            self.probes = ProbeLog(configuration, facts, stress_horizon)
+            self.probes = ProbeLog(
+                configuration, facts, stress_horizon, full_batch=task.batch_size is None
+            )
         self.curve: list[list[float | None]] = []
         self.step = 0
         self.written = 0  # steps whose trajectory was handed over by `take_pending`

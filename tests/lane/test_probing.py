@@ -76,8 +76,12 @@ def trained(
     return stub.done, trajectories.read(Storage(str(folder)), stub.parts)
 
 
-def facts(horizon: int, warmup: int = 0, epoch_steps: int = 1) -> RunFacts:
-    return RunFacts(horizon, warmup, epoch_steps, 1e-9)
+def facts(horizon: int, warmup: int = 0) -> RunFacts:
+    return RunFacts(horizon, warmup, 1, 1e-9)
+
+
+def steps_of(horizon: int, warmup: int = 0, *, full_batch: bool = True) -> tuple[int, ...]:
+    return probe_steps(facts(horizon, warmup), full_batch=full_batch)
 
 
 def mixed(horizon: int) -> list[Run]:
@@ -93,14 +97,14 @@ def mixed(horizon: int) -> list[Run]:
 
 
 def test_steps_are_few_early_and_exact() -> None:
-    assert probe_steps(facts(5000)) == (250, 500, 1000, 2000)
-    assert probe_steps(facts(2000)) == (100, 200)
-    assert probe_steps(facts(700)) == ()
-    assert probe_steps(facts(5000, warmup=1003))[0] == 1010
-    assert probe_steps(facts(5000, warmup=4500)) == ()
-    assert probe_steps(facts(2000, epoch_steps=22)) == (100, 1600)
+    assert steps_of(5000) == (250, 500, 1000, 2000)
+    assert steps_of(2000) == (100, 200)
+    assert steps_of(700) == ()
+    assert steps_of(5000, warmup=1003)[0] == 1010
+    assert steps_of(5000, warmup=4500) == ()
+    assert steps_of(2000, full_batch=False) == (100, 1600)
     for horizon in (1000, 1234, 20_000, 10**6):
-        steps = probe_steps(facts(horizon))
+        steps = steps_of(horizon)
         assert all(step % 10 == 0 and step < horizon for step in steps)
         assert 0 < len(steps) <= 20 and list(steps) == sorted(set(steps))
         if len(steps) > 1:
@@ -249,8 +253,8 @@ def test_the_divisor_is_that_of_the_rule(config: dict[str, Any]) -> None:
         pack.train(30)
     finally:
         object.__setattr__(rule, "update", update)
-    log = ProbeLog(configuration, facts(1000), 4000)
-    (shot,) = snapshots(pack, [slot], [(log, False)])
+    log = ProbeLog(configuration, facts(1000), 4000, full_batch=True)
+    (shot,) = snapshots(pack, [slot], [log])
     assert shot.step == 30 and torch.equal(shot.theta, arena.theta[slot])
     root = kept["move"].root
     assert (shot.root is None) == (root is None) == (shot.eps is None)
@@ -258,7 +262,7 @@ def test_the_divisor_is_that_of_the_rule(config: dict[str, Any]) -> None:
         assert torch.equal(shot.root, root[slot])
         assert shot.eps == float(kept["c"]["eps"][slot])
     probing = Probing(task, 2, EAGER)
-    probing.take(pack, [slot], [(log, False)])
+    probing.take(pack, [slot], [log])
     probing.flush()
     (found,) = log.found
     inputs = np.concatenate([task.data[0].double().numpy(), np.ones((64, 1))], axis=1)
@@ -304,9 +308,9 @@ def test_a_model_without_second_derivatives_trains_unprobed() -> None:
     pack = Pack(task, parse(ADAM).program, 2, EAGER)
     slot = pack.place(Run(0, 0, parse(ADAM).to_dict(), 0, 1000))
     pack.train(10)
-    log = ProbeLog(parse(ADAM), facts(1000), 4000)
+    log = ProbeLog(parse(ADAM), facts(1000), 4000, full_batch=True)
     probing = Probing(task, 2, EAGER)
-    probing.take(pack, [slot], [(log, False)])
+    probing.take(pack, [slot], [log])
     probing.flush()
     assert log.found == []
     assert "can't be differentiated twice: derivative" in log.result()["forecast_reason"]
