@@ -91,6 +91,10 @@ class Stability(_Section):
     """Share of the horizon that counts as the tail."""
     cvar: float = Field(default=_DEFAULT.cvar, gt=0, le=1)
     """Share of a trial's runs, the worst ones, that make its robust_loss."""
+    probe: bool = True
+    """Measure the curvature while a run trains and forecast its onset of instability. A trial with
+    a run forecast to fail within stress.horizon is infeasible. Costs less than a tenth of the
+    training; the trajectories are the same."""
 
     def limits(self) -> Limits:
         return Limits(self.climb, self.give_back, self.tail, self.cvar)
@@ -113,7 +117,7 @@ class Stress(_Section):
     seeds: int = Field(default=5, ge=1, le=1000)
     """Fresh seeds per trial."""
     horizon: str | int = "4x"
-    """Steps, or a multiple of the horizon such as 4x."""
+    """Steps, or a multiple of the horizon such as 4x; forecasts of instability look as far."""
     neighbours: int = Field(default=3, ge=0)
     """Trials that held whose neighbouring settings are tested too, on one seed each."""
     budget: float = Field(default=0.5, ge=0)
@@ -300,6 +304,11 @@ class SweepSpec(_Section):
     @property
     def parsed_space(self) -> Space:
         return parse_space(self.space)
+
+    @property
+    def probed_steps(self) -> int | None:
+        """Steps up to which forecasts look; None where runs aren't probed."""
+        return self.stress.steps(self.horizon) if self.stability.probe else None
 
     @property
     def folder(self) -> Path:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from sweeper.errors import SweepError, nearest, one_of
-from sweeper.lane import capacity
+from sweeper.lane import capacity, probe_cost
 from sweeper.lane.capacity import Measurement
 from sweeper.lane.lane import LaneSettings
 from sweeper.lane.pack import Machine
+from sweeper.lane.probe_cost import ProbeCost
 from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import Configuration, parse
 from sweeper.optim.decay import decay_mask
@@ -140,6 +141,15 @@ def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any
     return capacity.explain(best, measured, why)
 
 
+def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
+    """What probing a run costs, measured here; nothing where runs aren't probed."""
+    if not spec.stability.probe:
+        return ProbeCost(0, 0.0)
+    return probe_cost.measure(
+        task_name(spec), typical(spec), spec.horizon, slots, machine, extras(spec)
+    )
+
+
 def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:
     """What every lane is told."""
     lanes = spec.lanes
@@ -151,6 +161,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         horizon=spec.horizon,
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
+        stress_horizon=spec.probed_steps,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,

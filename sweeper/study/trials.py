@@ -160,7 +160,11 @@ class Trials:
     def _result(self, runs: list[Mapping[str, Any]]) -> dict[str, Any]:
         limits = self._limits
         found = trial_result(
-            runs, climb=limits.climb, give_back=limits.give_back, cvar=limits.cvar
+            runs,
+            climb=limits.climb,
+            give_back=limits.give_back,
+            cvar=limits.cvar,
+            stress_horizon=self._spec.probed_steps or 0,
         )
         return found | objective_values(found, runs, self._objectives, limits.cvar)
 
@@ -195,6 +199,6 @@ class Trials:
             self.best = found
 
 
-def _order(found: Mapping[str, Any], objective: Objective) -> tuple[float, float, int]:
+def _order(found: Mapping[str, Any], objective: Objective) -> tuple[float, bool, float, int]:
     cost = objective.cost(objective_value(found, objective))
-    return found["failure_fraction"], cost, found["trial"]
+    return found["failure_fraction"], found["violation"] > 0, cost, found["trial"]

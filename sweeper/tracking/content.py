@@ -41,6 +41,8 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 | `give_back` | share of the progress given back for long, worst seed |
 | `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
 | `onset_step` | step at which the first seed failed; `stable_steps` where none did |
+| `forecast_step` | step at which the first seed is forecast to become unstable |
+| `sharpness` | lr times the top eigenvalue of the preconditioned Hessian, sharpest seed |
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
 | `stress_*` | the same of the stress test: fresh seeds, a longer horizon |
 | `steps_to_target` | steps until all seeds were at the baseline's tail loss; of tested trials |
