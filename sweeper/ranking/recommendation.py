@@ -53,16 +53,21 @@ def tempting(
 
     Returns:
         The rows, each with `reason` and with `by`: the policies that have it among their first
-        five.
+        five, and `baseline`, which comes last where nobody else has it.
     """
     by: dict[int, list[str]] = {}
     rows: dict[int, Row] = {}
     places: dict[int, int] = {}
     for policy, ranking in rankings.items():
-        for place, row in enumerate(ranking[:5]):
+        for place, row in enumerate(ranking):
+            is_baseline = row["origin"] == "baseline"
+            if place >= 5 and not is_baseline:
+                continue
             number = row["trial"]
             rows[number] = row
-            by.setdefault(number, []).append(policy)
+            said = by.setdefault(number, ["baseline"] if is_baseline else [])
+            if place < 5:
+                said.append(policy)
             places[number] = min(place, places.get(number, place))
     found = []
     for number in sorted(rows, key=lambda number: (places[number], -len(by[number]), number)):

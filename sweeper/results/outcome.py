@@ -24,14 +24,14 @@ def outcome(found: Mapping[str, Any]) -> Iterator[RenderableType]:
 def refused_table(refused: Sequence[Mapping[str, Any]]) -> Table:
     """What other policies would have recommended, and what broke."""
     table = Table(
-        title="Refused, though others rank them first",
+        title="Refused: what other rankings put first, and the baseline",
         title_justify="left",
         header_style="bold",
         pad_edge=False,
     )
     table.add_column("trial", justify="right")
     table.add_column("lr", justify="right")
-    table.add_column("ranked first by")
+    table.add_column("put first by")
     table.add_column("what broke", style="red")
     for row in refused:
         lr = flatten(row["config"]).get("lr")
