@@ -22,7 +22,9 @@ class Size:
 
 
 @lru_cache
-def make_spec(sampler: str, seed: int, size: Size, more: str = "") -> SweepSpec:
+def make_spec(
+    sampler: str, seed: int, size: Size, more: str = "", *, stressed: bool = False
+) -> SweepSpec:
     """A spec; `more` is a further budget, such as `time 40`."""
     name, _, value = more.partition(" ")
     raw: dict[str, Any] = {
@@ -36,7 +38,8 @@ def make_spec(sampler: str, seed: int, size: Size, more: str = "") -> SweepSpec:
             "schedule": {"choice": {"constant": {}, "cosine": {"final": {"uniform": [0.0, 1.0]}}}},
         },
         "search": {"sampler": sampler, "seed": seed},
-        "stress": {"top": 0},
+        # Simulated training ends at the horizon.
+        "stress": {"top": 2 if stressed else 0, "seeds": 2, "horizon": "1x", "budget": 2},
         "budget": {"trials": size.trials, **({name: int(value)} if name else {})},
     }
     return check(raw)

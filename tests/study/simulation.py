@@ -23,6 +23,7 @@ from witness import Witness
 
 from sweeper.lane.protocol import Answer, Identity, Report
 from sweeper.lane.run import Run
+from sweeper.spec import SweepSpec
 from sweeper.study.database import Change, Trial, Unavailable
 from sweeper.study.leases import Death
 from sweeper.study.study import Study
@@ -58,8 +59,9 @@ class Simulation:
         self.size = size or drawn
         self.search_seed = rng.randint(0, 3)
         self.more = rng.choice(["", "", "", "time 15", "run_steps 250"])
+        self.stressed = rng.random() < 0.4
         if size:
-            self.sampler, self.more = "random", ""
+            self.sampler, self.more, self.stressed = "random", "", False
         self.now = self.deaf_s = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -74,7 +76,7 @@ class Simulation:
         self._processes = 0
         self._failing: set[str] = set()  # the study is being told that they failed
         self._fates: dict[int, Fate] = {}
-        self.spec = make_spec(self.sampler, self.search_seed, self.size, self.more)
+        self.spec = self._make_spec()
         self.faults = Faults(self, rng, faulty=faulty)
         self.witness = Witness(self.spec, self.storage, self.fate, self.causes)
         self._path = path
@@ -98,6 +100,10 @@ class Simulation:
 
     def clock(self) -> float:
         return self.now
+
+    def _make_spec(self) -> SweepSpec:
+        stressed = self.stressed
+        return make_spec(self.sampler, self.search_seed, self.size, self.more, stressed=stressed)
 
     def fate(self, run: Run) -> Fate:
         if run.id not in self._fates:
@@ -139,7 +145,7 @@ class Simulation:
             return
         lanes = self.rng.randint(1, 4) if self.size.lanes < 9 else self.size.lanes
         self.size = replace(self.size, trials=self.size.trials + more_trials, lanes=lanes)
-        self.spec = make_spec(self.sampler, self.search_seed, self.size, self.more)
+        self.spec = self._make_spec()
         self.witness.spec = self.spec
         self.later(1.0, self._launch)
 

@@ -15,7 +15,8 @@ from sweeper.lane.protocol import Answer, Report
 from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Span
 from sweeper.spec import SweepSpec
-from sweeper.study.database import COMPLETE, FAIL, Change, Trial
+from sweeper.study.database import COMPLETE, FAIL, STRESS, Change, Trial
+from sweeper.study.stress import FIRST_RUN, FIRST_TRIAL
 
 
 @dataclass(slots=True)
@@ -91,19 +92,29 @@ class Witness:
 
     def added(self, trials: Sequence[Trial], runs: Sequence[Run]) -> None:
         self._begun, budget = None, self.spec.budget
-        for trial in trials:
-            promise(trial.number == len(self.trials), "trial", trial.number, "out of order")
+        tests = [trial for trial in self.trials.values() if trial.origin == STRESS]
+        is_test = any(trial.origin == STRESS for trial in trials)
+        first_trial, first_run = (FIRST_TRIAL, FIRST_RUN) if is_test else (0, 0)
+        before = len(tests) if is_test else len(self.trials) - len(tests)
+        for number, trial in enumerate(trials, start=first_trial + before):
+            promise((trial.origin == STRESS) == is_test, "two kinds of trials at once")
+            promise(trial.number == number, "trial", trial.number, "out of order")
             self.trials[trial.number] = trial
-        promise(len(self.trials) <= budget.trials, "more trials than the budget has")
+        known_runs = sum((run >= FIRST_RUN) == is_test for run in self.runs)
+        for run_id, run in enumerate(runs, start=first_run + known_runs):
+            promise(run.id == run_id, "run", run.id, "out of order")
+            known = self.runs[run.id] = Known(run)
+            self._runs_of.setdefault(run.trial, []).append(known)
+        if is_test:
+            searched = [t for t in self.trials.values() if t.origin != STRESS]
+            promise(all(t.number in self.told for t in searched), "tested before all were told")
+            return
+        promise(before + len(trials) <= budget.trials, "more trials than the budget has")
         if budget.run_steps is not None:
             steps = sum(known.step for known in self.runs.values())
             promise(steps < budget.run_steps, "a trial was started beyond the run-steps")
         if budget.time is not None:
             promise(self._spent_s < budget.time, "a trial was started beyond the time")
-        for run in runs:
-            promise(run.id == len(self.runs), "run", run.id, "out of order")
-            known = self.runs[run.id] = Known(run)
-            self._runs_of.setdefault(run.trial, []).append(known)
 
     def recorded(self, change: Change) -> None:
         report, self._begun = self._reporter, None
