@@ -151,6 +151,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         horizon=spec.horizon,
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
+        report_rungs=spec.pruning.by_rungs,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,
