@@ -161,9 +161,12 @@ class Search:
             if keeps_notes(self._pruner):
                 self._is_pruned(number)  # whatever it says: the trial counts for the others
 
+    def shown(self, number: int) -> dict[int, float]:
+        """What the pruner was shown of a trial, by step."""
+        return dict(self._study._storage.get_trial(self._ids[number]).intermediate_values)
+
     def _new(self, number: int, values: Mapping[int, float]) -> list[int]:
-        trial = self._study._storage.get_trial(self._ids[number])
-        return sorted(values.keys() - trial.intermediate_values.keys())
+        return sorted(values.keys() - self.shown(number).keys())
 
     def _show(self, number: int, step: int, value: float) -> None:
         self._study._storage.set_trial_intermediate_value(self._ids[number], step, value)

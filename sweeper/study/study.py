@@ -245,24 +245,10 @@ class Study:
 
     def _prune(self, report: Report, held: Iterable[int], done: Iterable[int]) -> None:
         """End trials of which this report says enough; their runs are dropped by their lanes."""
-        if not self._spec.pruning.is_on:
-            return
         rungs = {run: report.rungs[run] for run in held if run in report.rungs}
-        comparison = self._trials.comparison
-        comparison.note(rungs)
-        touched = {self._book.runs[run].run.trial for run in (*rungs, *done)}
-        told = self._trials.pruned(touched)
-        if told:
-            rows = [row for trial in told for row in self._book.rows(trial.number)]
-            # They are not saved any more, and what they have made counts all the same.
-            made = {
-                row.run.id: max(
-                    row.step, comparison.steps_of(row.run.id), report.held.get(row.run.id, 0)
-                )
-                for row in rows
-                if row.result is None
-            }
-            self._write(Change(saved=made, told=told), lambda: None)
+        change = self._trials.pruned_by(rungs, done, report.held)
+        if change is not None:
+            self._write(change, lambda: None)
 
     def _is_owner(self, report: Report, run: int) -> bool:
         return self._leases.owner(run) == report.who.process

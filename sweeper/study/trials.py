@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -155,25 +155,53 @@ class Trials:
         trial = self._book.trials[self._book.runs[run].run.trial]
         return replace(trial, state=FAIL, told=self._book.told + 1, error=error)
 
-    def pruned(self, numbers: Iterable[int]) -> list[Trial]:
-        """Those of these trials that the pruner ends by what is known of them now."""
+    def pruned_by(
+        self,
+        rungs: Mapping[int, Sequence[tuple[int, float]]],
+        done: Iterable[int],
+        held: Mapping[int, int],
+    ) -> Change | None:
+        """The end of those trials that the pruner ends by a report; None for none of them.
+
+        Args:
+            rungs: step and loss of the rungs that runs have passed, by run.
+            done: runs that have ended.
+            held: step by run that the lane has.
+        """
+        if not self._spec.pruning.is_on:
+            return None
+        self.comparison.note(rungs)
+        told = self._pruned({self._book.runs[run].run.trial for run in (*rungs, *done)})
+        if not told:
+            return None
+        left = [n for trial in told for n in self._book.rows(trial.number) if n.result is None]
+        # They are not saved any more, and what they have made counts all the same.
+        made = {
+            row.run.id: max(
+                row.step, self.comparison.steps_of(row.run.id), held.get(row.run.id, 0)
+            )
+            for row in left
+        }
+        return Change(saved=made, told=told)
+
+    def _pruned(self, numbers: Iterable[int]) -> list[Trial]:
         found: list[Trial] = []
-        for number in sorted(set(numbers)):
+        for number in sorted(numbers):
             trial = self._book.trials[number]
             if trial.origin != SEARCH or number not in self._book.open:
                 continue
-            values = self.comparison.values(number)
-            at = self._search.report(number - len(self._baselines), values)
+            searched = number - len(self._baselines)
+            at = self._search.report(searched, self.comparison.values(number))
             if at is not None:
-                found.append(self._pruned(trial, values, at, self._book.told + len(found) + 1))
+                shown, place = self._search.shown(searched), self._book.told + len(found) + 1
+                found.append(self._end_early(trial, shown, at, place))
         return found
 
-    def _pruned(self, trial: Trial, values: Mapping[int, float], at: int, place: int) -> Trial:
-        name, by_rungs = self._spec.pruning.name, self._spec.pruning.by_rungs
-        known = [[step, value] for step, value in values.items() if step <= at or not by_rungs]
-        where = f"at step {at}" if by_rungs else f"after {len(known)} seeds"
-        reason = f"pruned {where} by {name}"
-        return replace(trial, state=PRUNED, told=place, error=reason, rungs=sorted(known))
+    def _end_early(self, trial: Trial, shown: Mapping[int, float], at: int, place: int) -> Trial:
+        where = f"at step {at}" if self._spec.pruning.by_rungs else f"after {len(shown)} seeds"
+        reason = f"pruned {where} by {self._spec.pruning.name}"
+        rungs = [[step, value] for step, value in sorted(shown.items())]
+        return replace(trial, state=PRUNED, told=place, error=reason, rungs=rungs)
 
     def write(self, change: Change) -> list[str]:
         """Make a change, durably, and tell the trials in it; returns row files of no more use."""

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from simulated_storage import diverged, verdict
 from stub_lane import HORIZON, Home, StubLane, spec_with
+from watched_database import WatchedDatabase
 
 from sweeper.lane.record import curve_steps
 from sweeper.lane.rungs import passed, rung_steps
-from sweeper.study.database import COMPLETE, PRUNED, Trial
+from sweeper.study.database import COMPLETE, PRUNED, Trial, Unavailable
 from sweeper.study.pruners import Comparison, score
 from sweeper.study.study import Study
 
@@ -256,3 +257,19 @@ def test_others_neither_prune_nor_listen(tmp_path: Path) -> None:
         assert lane.sync(study, rungs={3: rungs(1.0)}).drop == ()
         assert isinstance(study._trials.comparison, Comparison)
         assert len(told(home)) == 2
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_database_that_fails_as_a_trial_is_pruned(tmp_path: Path, how: str) -> None:
+    home = home_of(tmp_path)
+    database = WatchedDatabase(home.path)
+    study, lane = home.study(database=database), home.lane("a")
+    lane.sync(study, room=4)
+    lane.finish(study, 0, 1, r0=went(1e-2), r1=went(1e-3))
+    database.fails = lambda: how
+    with pytest.raises(Unavailable):
+        lane.sync(study, rungs={3: rungs(1.0)})
+    database.fails = lambda: ""
+    assert lane.repeat(study).drop == (3,)
+    assert [(t.number, t.state) for t in told(home)][2:] == [(3, PRUNED)]
+    assert study.status()["told"] == 3
