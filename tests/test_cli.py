@@ -175,10 +175,10 @@ def test_inactive_keys_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC + "prune: median\n")
+    spec.write_text(SPEC + "tracking: {children: 9}\n")
     code, out, errors = call(monkeypatch, capsys, "validate", spec)
     assert code == 0
-    assert "Note: prune is accepted" in errors
+    assert "Note: tracking.children is accepted" in errors
     assert "4 runs, 200 run-steps" in out
 
 

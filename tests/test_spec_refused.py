@@ -47,6 +47,14 @@ VALUES = [
     ("search", "tpe", "'tpe'; allowed: a mapping"),
     ("study_url", "3", "3; allowed: text"),
     ("prune", "3", "3; allowed: text or a mapping"),
+    ("prune", "{kind: median}", r"\{'kind': 'median'\}; allowed: a name, or {pruner: name, .*"),
+    ("prune", "medain", r"'medain'; allowed: .*, wilcoxon\. Did you mean 'median'\?"),
+    ("prune", "{pruner: none, p: 1}", "unknown option 'p' of none; allowed: none at all"),
+    (
+        "prune",
+        "{pruner: median, n_startup: 3}",
+        r"unknown option 'n_startup' of median; allowed: .*\. Did you mean 'n_startup_trials'\?",
+    ),
     ("objective", "3", "3; allowed: text or a mapping or a list"),
     ("objective", "accuracy", "'accuracy'; allowed: robust_loss, or {metric: name, .*"),
     ("objective", "robust_los", r"'robust_los'; .*\. Did you mean 'robust_loss'\?"),
@@ -148,6 +156,23 @@ LINES = [
     (
         "search: {sampler: cmaes}\nobjective: [robust_loss, {metric: a, direction: maximize}]",
         r", line 5: search\.sampler: 'cmaes' takes one objective, .*",
+    ),
+    (
+        "prune: median\nobjective: [robust_loss, {metric: a, direction: maximize}]",
+        ", line 5: prune: 'median' takes one objective, and there are 2; allowed: hopeless, none",
+    ),
+    ("prune: {pruner: hyperban}", r", line 5: prune\.pruner: 'hyperban'; .*'hyperband'\?"),
+    (
+        "prune: {pruner: wilcoxon, p_threshold: 2}",
+        r", line 5: prune\.p_threshold: 2; allowed: a number >= 0, <= 1",
+    ),
+    (
+        "prune: {pruner: hyperband, reduction_factor: 1}",
+        r", line 5: prune\.reduction_factor: 1; allowed: an int >= 2",
+    ),
+    (
+        "prune: {pruner: hyperband, min_resource: 101}",
+        r", line 5: prune\.min_resource: 101 steps; allowed: at most the horizon, 100 steps",
     ),
     ("seeds: [1, x]", r", line 5: seeds\[1\]: 'x'; allowed: an int"),
     (

@@ -18,6 +18,7 @@ from sweeper.lane.pack import SAMPLE_EVERY, Machine, Pack
 from sweeper.lane.probing import Probing
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
 from sweeper.lane.record import Record
+from sweeper.lane.rungs import passed, rung_steps
 from sweeper.lane.storage import Storage
 from sweeper.optim.configuration import Program, parse
 from sweeper.stability.limits import Limits
@@ -56,6 +57,7 @@ class LaneSettings:
         update_cosine: whether to record the cosine of successive updates.
         stress_horizon: steps up to which the forecasts of a run look, see ProbeLog; None for runs
             that aren't probed.
+        report_rungs: whether the study is to hear of the losses at rungs, for a pruner.
     """
 
     task: TaskName
@@ -70,6 +72,7 @@ class LaneSettings:
     extras: frozenset[str] | None = None
     update_cosine: bool = False
     stress_horizon: int | None = None
+    report_rungs: bool = False
 
 
 class Lane:
@@ -92,6 +95,7 @@ class Lane:
         self._chunks: dict[Program, int] = {}
         self._step_s: dict[Program, float] = {}  # seconds
         self._announced: set[Program] = set()  # packs whose compilation the study knows of
+        self._rung_steps = frozenset(rung_steps(settings.horizon))
         self._is_leaving = False
         self._is_careful = False  # trains suspects, which are saved after every chunk
         self._last_save = self._last_sent = time.monotonic()
@@ -153,6 +157,13 @@ class Lane:
         """Step by run of everything that the lane has and has not reported as done."""
         waiting = {grant.run.id: 0 for grant in self.waiting}
         return waiting | {run: record.step for run, record in self.records.items()}
+
+    def _rungs(self) -> dict[int, tuple[tuple[int, float], ...]]:
+        """The rungs that runs have passed, by run; nothing where nobody asks for that."""
+        if not self.settings.report_rungs:
+            return {}
+        found = {run: passed(r.curve, self._rung_steps) for run, r in self.records.items()}
+        return {run: rungs for run, rungs in found.items() if rungs}
 
     def _apply(self, answer: Answer) -> bool:
         """Do what the study answers; False when the sweep is over."""
@@ -354,6 +365,7 @@ class Lane:
             who=self.who,
             held=self._held(),
             room=max(0, self._room()),
+            rungs=self._rungs(),
             rate=self.rate,
             capacity=self.settings.capacity,
             quiet_s=COMPILING_S if is_compiling else self._quiet_s(),

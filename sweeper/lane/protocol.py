@@ -47,6 +47,8 @@ class Report:
         capacity: slots.
         quiet_s: seconds without a report after which this process is to be taken for dead; it
             knows best, e.g. that it is about to compile.
+        rungs: step and loss, by run id, of the rungs that runs in `held` have passed, all of them;
+            where the lane is asked for that.
         stride: steps that a run of it makes at most until its next report.
         lost: runs whose row file can't be read: they have to start anew.
         leaving: this is its last report, it gives up what it held.
@@ -66,6 +68,7 @@ class Report:
     quiet_s: float = 60.0
     stride: int = 0
     lost: tuple[int, ...] = ()
+    rungs: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     leaving: bool = False
     trouble: str = ""
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.study.database import COMPLETE, FAIL, RUNNING, STRESS, Database
+from sweeper.study.database import COMPLETE, FAIL, PRUNED, RUNNING, STRESS, Database
 from sweeper.study.folder import Folder
 
 # The study notes its health every two seconds; a launch needs its time until the first of them.
@@ -29,15 +29,16 @@ def status(folder: Folder) -> dict[str, Any]:
         trials = database.trials()
         health = database.meta("health") or {}
         tests = [trial for trial in trials if trial.origin == STRESS]
-        count = dict.fromkeys((RUNNING, COMPLETE, FAIL), 0)
+        count = dict.fromkeys((RUNNING, COMPLETE, FAIL, PRUNED), 0)
         for trial in trials:
             count[trial.state] += trial.origin != STRESS
         return {
             "sweep": spec.name,
             "state": _state(database, health),
             "trials": spec.budget.trials,
-            "told": count[COMPLETE] + count[FAIL],
+            "told": count[COMPLETE] + count[FAIL] + count[PRUNED],
             "failed": count[FAIL],
+            "pruned": count[PRUNED],
             "running": count[RUNNING],
             "tests": len(tests),
             "tests_told": sum(trial.told is not None for trial in tests),
@@ -49,7 +50,7 @@ def status(folder: Folder) -> dict[str, Any]:
             "slots": database.meta("slots"),
             "lanes": health.get("lanes", []),
             "error": health.get("error"),
-            "errors": {t.number: t.error for t in trials if t.error is not None},
+            "errors": {t.number: t.error for t in trials if t.state == FAIL},
         }
 
 
@@ -62,6 +63,7 @@ def draw(found: dict[str, Any]) -> RenderableType:
     """A status for a terminal."""
     head = (
         f"{found['sweep']}: {found['state']}, {found['told']} of {found['trials']} trials told, "
+        f"{_pruned(found)}"
         f"{found['running']} running, {_tests(found)}{found['run_steps']:,} run-steps in "
         f"{found['elapsed_s']:,.0f} s, launch {found['launches']}"
     )
@@ -75,6 +77,10 @@ def draw(found: dict[str, Any]) -> RenderableType:
     if is_alive(found) and found["lanes"]:
         lines.append(_lanes(found["lanes"]))
     return Group(*lines)
+
+
+def _pruned(found: dict[str, Any]) -> str:
+    return f"{found['pruned']} of them pruned, " if found["pruned"] else ""
 
 
 def _tests(found: dict[str, Any]) -> str:

@@ -162,6 +162,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
         stress_horizon=spec.probed_steps,
+        report_rungs=spec.pruning.by_rungs,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,

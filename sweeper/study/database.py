@@ -28,6 +28,7 @@ from sweeper.study.tables import (
     BASELINE,
     COMPLETE,
     FAIL,
+    PRUNED,
     RUNNING,
     SCHEMA,
     SEARCH,
@@ -39,7 +40,7 @@ from sweeper.study.tables import (
 
 __all__ = [
     "Change", "Database", "Fenced", "RunRow", "Trial", "Unavailable", "check_server",
-    "BASELINE", "COMPLETE", "FAIL", "RUNNING", "SCHEMA", "SEARCH", "STRESS",
+    "BASELINE", "COMPLETE", "FAIL", "PRUNED", "RUNNING", "SCHEMA", "SEARCH", "STRESS",
 ]  # fmt: skip
 
 _NO_RIGHT = "42501"  # PostgreSQL: insufficient privilege

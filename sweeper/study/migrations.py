@@ -32,7 +32,12 @@ def _stress(connection: sa.Connection) -> None:
     connection.execute(sa.text("ALTER TABLE trials ADD COLUMN stress TEXT"))
 
 
-STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _deaths_and_errors, 2: _stress}
+def _rungs(connection: sa.Connection) -> None:
+    """3 -> 4: what the pruner knew of a trial."""
+    connection.execute(sa.text("ALTER TABLE trials ADD COLUMN rungs TEXT"))
+
+
+STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _deaths_and_errors, 2: _stress, 3: _rungs}
 
 
 def create(writer: sa.Engine, schema: str | None) -> None:

@@ -21,7 +21,7 @@ from sweeper.optim.schedule import parse_schedule
 from sweeper.ranking.objectives import objective_value
 from sweeper.space import Choice, Range, Space
 from sweeper.spec import SweepSpec
-from sweeper.study.database import COMPLETE, Trial
+from sweeper.study.database import COMPLETE, PRUNED, Trial
 from sweeper.study.identity import short_error
 from sweeper.study.samplers import distribution
 
@@ -132,12 +132,14 @@ class Mirror:
         known = (objective_value(result, one) for one in self._objectives)
         values = [value for value in known if value is not None and math.isfinite(value)]
         is_whole = trial.state == COMPLETE and len(values) == len(self._objectives)
+        given_up = TrialState.PRUNED if trial.state == PRUNED else TrialState.FAIL
         return create_trial(
-            state=TrialState.COMPLETE if is_whole else TrialState.FAIL,
+            state=TrialState.COMPLETE if is_whole else given_up,
             values=values if is_whole else None,
             params=draws,
             distributions={name: self._distributions[name] for name in draws},
             user_attrs=attributes,
+            intermediate_values={int(step): value for step, value in trial.rungs or ()},
             constraints={"stability": violation} if violation is not None else None,
         )
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
+from optuna.pruners import BasePruner
 from optuna.trial import TrialState, create_trial
 
 from sweeper.optim.configuration import parse
 from sweeper.ranking.objectives import DEFAULT, Objective, objective_value
 from sweeper.space import Parameter, Range, Space
-from sweeper.study.database import COMPLETE, FAIL, Trial
+from sweeper.study.database import COMPLETE, FAIL, PRUNED, RUNNING, Trial
+from sweeper.study.pruners import keeps_notes
 from sweeper.study.samplers import distribution, sampler_maker
 
 # From here on a value says nothing but that it is bad, and its square is no number any more.
@@ -22,7 +26,15 @@ _WORST_VIOLATION = 10.0
 
 
 class Search:
-    """Proposes configurations and learns from told trials. Trials are numbered from 0 on."""
+    """Proposes configurations and learns from told trials. Trials are numbered from 0 on.
+
+    Args:
+        space: that is searched.
+        sampler: its name.
+        seed: of the sampler.
+        objectives: the first one first.
+        pruner: says which trials are to end early; only with one objective.
+    """
 
     def __init__(
         self,
@@ -30,16 +42,48 @@ class Search:
         sampler: str,
         seed: int,
         objectives: Sequence[Objective] = DEFAULT,
+        pruner: BasePruner | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._objectives = space, tuple(objectives)
         self._sampler = sampler_maker(sampler, seed, space)
         self._distributions = {p.name: distribution(p) for p in space.flat()}
-        self._study = optuna.create_study(directions=[one.direction for one in objectives])
+        # The pruner stays outside: for Hyperband Optuna would show a sampler one bracket alone.
+        # In which bracket a trial is depends on the name of the study.
+        self._pruner = pruner
+        self._study = optuna.create_study(
+            study_name="search", directions=[one.direction for one in objectives]
+        )
         self._ids: dict[int, int] = {}
 
-    def rebuild(self, trials: list[Trial]) -> None:
-        """Take over the searched trials of a database, in order."""
+    def rebuild(
+        self, trials: list[Trial], known: Mapping[int, Mapping[int, float]] | None = None
+    ) -> None:
+        """Take over the searched trials of a database, in order.
+
+        Args:
+            known: values by step that a pruner may have seen, by the trial's number.
+        """
+        if self._pruner is None:
+            self._add(trials)
+            return
+        # Told one after another, as they were: a pruner may note how far each has come.
+        self._add([replace(trial, state=RUNNING, result=None) for trial in trials])
+        order = (number for number, trial in enumerate(trials) if trial.told is not None)
+        for number in sorted(order, key=lambda number: trials[number].told or 0):
+            trial = trials[number]
+            self.learn(number, (known or {}).get(trial.number, {}))
+            if trial.state == COMPLETE and trial.result is not None:
+                self.tell(number, trial.result)
+            elif trial.state == PRUNED:
+                self.prune(number)
+            else:
+                self.fail(number)
+        for number, trial in enumerate(trials):
+            if trial.told is None:  # judged before
+                self.learn(number, (known or {}).get(trial.number, {}))
+
+    def _add(self, trials: Iterable[Trial]) -> None:
         for trial in trials:
             is_done = trial.state == COMPLETE and trial.result is not None
             values, violation = (
@@ -84,6 +128,56 @@ class Search:
     def fail(self, number: int) -> None:
         """Give a trial up, without a value."""
         self._study.tell(number, state=TrialState.FAIL)
+
+    def prune(self, number: int) -> None:
+        """End a trial early: what was reported of it counts."""
+        self._study.tell(number, state=TrialState.PRUNED)
+
+    def report(self, number: int, values: Mapping[int, float]) -> int | None:
+        """Show the pruner what is known of a running trial, in ascending order.
+
+        What it was shown before is left out.
+
+        Args:
+            values: by step, finite.
+
+        Returns:
+            The step after which the trial is to end, what comes later not being shown; or None.
+        """
+        if self._pruner is None:
+            return None
+        for step in self._new(number, values):
+            self._show(number, step, values[step])
+            if self._is_pruned(number):
+                return step
+        return None
+
+    def learn(self, number: int, values: Mapping[int, float]) -> None:
+        """Show the pruner what is known of a trial that it is not asked about any more."""
+        if self._pruner is None:
+            return
+        for step in self._new(number, values):
+            self._show(number, step, values[step])
+            if keeps_notes(self._pruner):
+                self._is_pruned(number)  # whatever it says: the trial counts for the others
+
+    def shown(self, number: int) -> dict[int, float]:
+        """What the pruner was shown of a trial, by step."""
+        return dict(self._study._storage.get_trial(self._ids[number]).intermediate_values)
+
+    def _new(self, number: int, values: Mapping[int, float]) -> list[int]:
+        return sorted(values.keys() - self.shown(number).keys())
+
+    def _show(self, number: int, step: int, value: float) -> None:
+        self._study._storage.set_trial_intermediate_value(self._ids[number], step, value)
+
+    def _is_pruned(self, number: int) -> bool:
+        assert self._pruner is not None
+        trial = self._study._storage.get_trial(self._ids[number])
+        with warnings.catch_warnings():
+            # Wilcoxon: a seed that the best trial does not have is left out, as it should be.
+            warnings.filterwarnings("ignore", message="WilcoxonPruner finds steps")
+            return self._pruner.prune(self._study, trial)
 
 
 def told(result: Mapping[str, Any], objectives: Sequence[Objective]) -> tuple[list[float], float]:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -101,6 +101,7 @@ class Study:
                 self._leases.give_back(run)  # somebody else may be right
             drop = tuple(r for r in report.held if r in refused or not self._adopt(report, r))
             self._take(report, refused)
+            drop += tuple(r for r in report.held if r not in drop and not self._book.is_open(r))
             drop += self._take_back(report)
             if report.leaving:
                 self._leases.remove(process)
@@ -228,6 +229,7 @@ class Study:
                 meta={"elapsed_s": self._hours.spent()},
             )
             self._write(change, partial(self._taken, change))
+        self._prune(report, held, done)
         if report.row_file is not None and not self._book.needs(report.row_file):
             self._obsolete.append(report.row_file)
         ahead = (step - self._book.runs[run].step for run, step in held.items())
@@ -240,6 +242,13 @@ class Study:
         self._leases.offer(run.id for run in change.added)
         if change.done or change.saved:
             self._inquests.got_ahead()
+
+    def _prune(self, report: Report, held: Iterable[int], done: Iterable[int]) -> None:
+        """End trials of which this report says enough; their runs are dropped by their lanes."""
+        rungs = {run: report.rungs[run] for run in held if run in report.rungs}
+        change = self._trials.pruned_by(rungs, done, report.held)
+        if change is not None:
+            self._write(change, lambda: None)
 
     def _is_owner(self, report: Report, run: int) -> bool:
         return self._leases.owner(run) == report.who.process

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Part
 
-SCHEMA = 3  # of these tables; sweeper.study.migrations has the steps from the older ones
-RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
+SCHEMA = 4  # of these tables; sweeper.study.migrations has the steps from the older ones
+RUNNING, COMPLETE, FAIL, PRUNED = "RUNNING", "COMPLETE", "FAIL", "PRUNED"
 BASELINE, SEARCH, STRESS = "baseline", "search", "stress"  # origins
 
 
@@ -73,8 +73,9 @@ trials = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("result", _json(none_as_null=True)),
     sa.Column("told", sa.Integer, unique=True),  # 1, 2, ... in the order of the telling
-    sa.Column("error", _Text),  # why a FAIL trial was given up
+    sa.Column("error", _Text),  # why a FAIL trial was given up, or a PRUNED one
     sa.Column("stress", _json(none_as_null=True)),  # of a stress trial: what it tests
+    sa.Column("rungs", _json(none_as_null=True)),  # of a PRUNED trial: what its pruner knew
 )
 runs = sa.Table(
     "runs",
@@ -102,9 +103,11 @@ spans = sa.Table(
 class Trial:
     """A trial as the database has it.
 
-    `told` is there once it was told; with it `result`, or for a FAIL trial `error`. `stress` is
-    there for the trials of the stress test: `of`, the number of the trial that is tested, and
-    `change`, what is different in its neighbour, or None.
+    `told` is there once it was told; with it `result`, or for a FAIL or PRUNED trial `error`.
+    `stress` is there for the trials of the stress test: `of`, the number of the trial that is
+    tested, and `change`, what is different in its neighbour, or None. `rungs` of a PRUNED trial
+    are the values that Optuna knew of it, `[step, value]` each; for wilcoxon a step is the index
+    of a seed.
     """
 
     number: int
@@ -116,6 +119,7 @@ class Trial:
     told: int | None
     error: str | None = None
     stress: dict[str, Any] | None = None
+    rungs: list[list[float]] | None = None
 
 
 @dataclass(slots=True)

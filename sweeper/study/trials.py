@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,14 @@ from sweeper.study.database import (
     BASELINE,
     COMPLETE,
     FAIL,
+    PRUNED,
     RUNNING,
     SEARCH,
     STRESS,
     Change,
     Trial,
 )
+from sweeper.study.pruners import Comparison, make_pruner
 from sweeper.study.samplers import ADAPTIVE
 from sweeper.study.search import Search
 from sweeper.study.stress import FIRST_RUN, FIRST_TRIAL, Case, missing
@@ -51,8 +53,13 @@ class Trials:
         self._most_open = math.inf if limit is None else math.ceil(1.25 * limit)
         self._baselines, self._seeds = spec.baselines, spec.seed_list
         self._objectives, search = spec.objectives, spec.search
-        self._search = Search(spec.parsed_space, search.sampler, search.seed, self._objectives)
-        self._search.rebuild([t for t in book.trials.values() if t.origin == SEARCH])
+        self.comparison = Comparison(book, spec)
+        pruner = make_pruner(spec.pruning, spec.horizon)
+        self._search = Search(
+            spec.parsed_space, search.sampler, search.seed, self._objectives, pruner
+        )
+        searched = [t for t in book.trials.values() if t.origin == SEARCH]
+        self._search.rebuild(searched, {t.number: self._compared(t) for t in searched})
         self._proposed: list[tuple[Trial, list[Run]]] = []  # asked for, not yet in the database
         self._stress_horizon = spec.stress.steps(spec.horizon)
         self._tests: tuple[int, list[Case]] | None = None  # by the number of told trials
@@ -148,6 +155,54 @@ class Trials:
         trial = self._book.trials[self._book.runs[run].run.trial]
         return replace(trial, state=FAIL, told=self._book.told + 1, error=error)
 
+    def pruned_by(
+        self,
+        rungs: Mapping[int, Sequence[tuple[int, float]]],
+        done: Iterable[int],
+        held: Mapping[int, int],
+    ) -> Change | None:
+        """The end of those trials that the pruner ends by a report; None for none of them.
+
+        Args:
+            rungs: step and loss of the rungs that runs have passed, by run.
+            done: runs that have ended.
+            held: step by run that the lane has.
+        """
+        if not self._spec.pruning.is_on:
+            return None
+        self.comparison.note(rungs)
+        told = self._pruned({self._book.runs[run].run.trial for run in (*rungs, *done)})
+        if not told:
+            return None
+        left = [n for trial in told for n in self._book.rows(trial.number) if n.result is None]
+        # They are not saved any more, and what they have made counts all the same.
+        made = {
+            row.run.id: max(
+                row.step, self.comparison.steps_of(row.run.id), held.get(row.run.id, 0)
+            )
+            for row in left
+        }
+        return Change(saved=made, told=told)
+
+    def _pruned(self, numbers: Iterable[int]) -> list[Trial]:
+        found: list[Trial] = []
+        for number in sorted(numbers):
+            trial = self._book.trials[number]
+            if trial.origin != SEARCH or number not in self._book.open:
+                continue
+            searched = number - len(self._baselines)
+            at = self._search.report(searched, self.comparison.values(number))
+            if at is not None:
+                shown, place = self._search.shown(searched), self._book.told + len(found) + 1
+                found.append(self._end_early(trial, shown, at, place))
+        return found
+
+    def _end_early(self, trial: Trial, shown: Mapping[int, float], at: int, place: int) -> Trial:
+        where = f"at step {at}" if self._spec.pruning.by_rungs else f"after {len(shown)} seeds"
+        reason = f"pruned {where} by {self._spec.pruning.name}"
+        rungs = [[step, value] for step, value in sorted(shown.items())]
+        return replace(trial, state=PRUNED, told=place, error=reason, rungs=rungs)
+
     def write(self, change: Change) -> list[str]:
         """Make a change, durably, and tell the trials in it; returns row files of no more use."""
         obsolete = self._book.write(change)
@@ -155,6 +210,7 @@ class Trials:
             if trial.origin == SEARCH:
                 self._tell(trial)
             self._note_best(trial)
+            self.comparison.forget(trial.number)
         return obsolete
 
     def _result(self, runs: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -185,10 +241,21 @@ class Trials:
 
     def _tell(self, trial: Trial) -> None:
         number = trial.number - len(self._baselines)
-        if trial.result is None:
+        if trial.state == PRUNED:
+            self._search.prune(number)
+        elif trial.result is None:
             self._search.fail(number)
         else:
+            self._search.learn(number, self._compared(trial))
             self._search.tell(number, trial.result)
+
+    def _compared(self, trial: Trial) -> dict[int, float]:
+        """The values that the pruner has of a trial, as far as they are on disk."""
+        if not self._spec.pruning.is_on or trial.state == FAIL:
+            return {}
+        if trial.state == PRUNED:
+            return {int(step): value for step, value in trial.rungs or ()}
+        return self.comparison.values(trial.number)
 
     def _note_best(self, trial: Trial) -> None:
         if trial.result is None or trial.origin == STRESS:

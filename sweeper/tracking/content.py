@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.optim.configuration import flatten
 from sweeper.ranking.objective import worst_run
 from sweeper.spec import SweepSpec
-from sweeper.study.database import RunRow, Trial
+from sweeper.study.database import PRUNED, RunRow, Trial
 from sweeper.study.identity import short_error
 from sweeper.tracking.store import Point
 
@@ -24,7 +24,7 @@ SWEEP, SWEEP_ID, TRIAL, BEST = (
     "sweeper.best",
 )
 BASELINE = "sweeper.baseline"
-ERROR = "sweeper.error"
+ERROR, PRUNED_BY = "sweeper.error", "sweeper.pruned"
 RECOMMENDED, REFUSED, PARETO = "sweeper.recommended", "sweeper.refused", "sweeper.pareto"
 MARKS = (RECOMMENDED, REFUSED, PARETO)
 PARENT = "mlflow.parentRunId"
@@ -53,6 +53,7 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 Of several objectives the tag `sweeper.pareto` marks the front once the sweep has finished.
 
 A run that FAILED has no results: `sweeper.error` among its tags says why its trial was given up.
+One that was KILLED was pruned, and has none either: `sweeper.pruned` says when and by what.
 
 Filters to paste above the table:
 
@@ -93,8 +94,9 @@ def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> C
         PARENT: parent,
         SWEEP_ID: sweep_id,
         TRIAL: str(trial.number),
-        "sweeper.stable": _text(result.get("failure_fraction") == 0),
     }
+    if trial.state != PRUNED:  # nobody knows
+        tags["sweeper.stable"] = _text(result.get("failure_fraction") == 0)
     objectives = (result.get("objectives") or {}).items()
     points = [
         *numbers(result),
@@ -104,7 +106,9 @@ def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> C
     ]
     if trial.origin == "baseline":
         tags[BASELINE] = "true"
-    if trial.result is None:
+    if trial.state == PRUNED:
+        tags[PRUNED_BY] = _text(trial.error)
+    elif trial.result is None:
         tags[ERROR] = short_error(trial.error or "unknown")
     else:
         results = [row.result or {} for row in runs]

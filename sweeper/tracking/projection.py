@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeper.spec import SweepSpec
-from sweeper.study.database import FAIL, STRESS, Database, RunRow, Trial
+from sweeper.study.database import FAIL, PRUNED, STRESS, Database, RunRow, Trial
 from sweeper.study.identity import sweep_id
 from sweeper.study.standing import chosen, refused, standing
 from sweeper.tracking import content
@@ -22,7 +22,7 @@ from sweeper.tracking.store import Found, Point, Store
 _PROGRESS_EVERY_S = 10.0
 _RANKED = 100
 _ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}
-_COMPLETE = ("FINISHED", "FAILED")
+_COMPLETE = ("FINISHED", "FAILED", "KILLED")
 
 
 class Projection:
@@ -198,4 +198,4 @@ class Projection:
 
 def _end_of(trial: Trial) -> str:
     """How the run of a told trial ends."""
-    return "FAILED" if trial.state == FAIL else "FINISHED"
+    return {FAIL: "FAILED", PRUNED: "KILLED"}.get(trial.state, "FINISHED")

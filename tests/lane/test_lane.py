@@ -11,6 +11,7 @@ import pytest
 from sweeper.lane.lane import GivenUpError, Lane, LaneSettings, chunk_length
 from sweeper.lane.pack import Machine
 from sweeper.lane.protocol import Answer, Identity, Report
+from sweeper.lane.rungs import rung_steps
 from sweeper.lane.storage import Storage
 from sweeper.spec import check
 from sweeper.stability.limits import Limits
@@ -142,3 +143,29 @@ def test_what_is_on_disk_already_is_not_saved_again(home: Home) -> None:
             steps.setdefault(run, []).append(step)
     assert steps
     assert all(found == sorted(set(found)) for found in steps.values())
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_rungs_are_reported_where_a_pruner_asks_for_them(home: Home, is_asked: bool) -> None:
+    lane = home.lane("a", save_s=0.0, report_rungs=is_asked)
+    reports: list[Report] = []
+    sync = home.study.sync
+
+    def listen(report: Report) -> Answer:
+        reports.append(report)
+        return sync(report)
+
+    home.study.sync = listen  # type: ignore[method-assign]
+    lane.run()
+    seen = {run: rungs for report in reports for run, rungs in report.rungs.items()}
+    if not is_asked:
+        assert not seen
+        return
+    results = {row.run.id: row.result for row in home.database.runs()}
+    assert seen
+    for run, rungs in seen.items():
+        result = results[run]
+        assert result is not None
+        losses = {row[0]: row[1] for row in result["curve"]}
+        assert [step for step, _ in rungs] == list(rung_steps(800))[: len(rungs)]
+        assert all(losses[step] == loss for step, loss in rungs)

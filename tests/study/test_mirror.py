@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,7 +22,7 @@ from sweeper.optim.configuration import parse
 from sweeper.space import parse_space
 from sweeper.spec import SweepSpec, check
 from sweeper.study import mirror as mirror_module
-from sweeper.study.database import COMPLETE, FAIL, Database, Trial
+from sweeper.study.database import COMPLETE, FAIL, PRUNED, Database, Trial
 from sweeper.study.identity import sweep_id
 from sweeper.study.mirror import Mirror, MirrorError, shared_draws
 
@@ -118,6 +119,16 @@ def test_a_trial_that_was_given_up(url: str) -> None:
     assert error.startswith("its lane died\n")
     assert error.endswith("out of memory")
     assert len(error) <= 500
+
+
+def test_a_trial_that_was_pruned(url: str) -> None:
+    given = given_up(3, "pruned at step 50 by median")
+    with opened(url) as mirror:
+        mirror.add(replace(given, state=PRUNED, rungs=[[10, -1.0], [50, 0.5]]))
+    (trial,) = copied(url).trials
+    assert (trial.state, trial.params) == (TrialState.PRUNED, draws_of(3))
+    assert trial.intermediate_values == {10: -1.0, 50: 0.5}
+    assert trial.user_attrs["sweeper.error"] == "pruned at step 50 by median"
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), None])

@@ -170,6 +170,20 @@ def test_a_trial_that_was_given_up_says_why(folder, recorded):
     assert ts.everything(uri_of(folder)) == found
 
 
+def test_a_pruned_trial_has_no_results_and_says_why(folder, recorded):
+    ts.prune(folder, 2, "pruned at step 50 by median")
+    ts.project(folder, Store(uri_of(folder)))
+    found = ts.everything(uri_of(folder))
+    pruned = ts.children(found)[2]
+    assert pruned["status"] == "KILLED"
+    assert pruned["tags"]["sweeper.pruned"] == "pruned at step 50 by median"
+    assert not {"sweeper.error", "sweeper.stable"} & set(pruned["tags"])
+    assert pruned["metrics"]["run_steps"] == 140
+    assert {"rank", "robust_loss", "loss"}.isdisjoint(pruned["metrics"])
+    ts.project(folder, Store(uri_of(folder)))
+    assert ts.everything(uri_of(folder)) == found
+
+
 def test_a_run_that_ended_otherwise_than_its_trial_is_not_complete(folder, recorded):
     ts.give_up(folder, 2, "poison")
     store = Store(uri_of(folder))

@@ -131,6 +131,13 @@ def give_up(folder: Folder, number: int, error: str) -> None:
     change(folder, query, number)
 
 
+def prune(folder: Folder, number: int, reason: str) -> None:
+    """Let a trial be one that was pruned before its runs had ended."""
+    query = "UPDATE trials SET state = 'PRUNED', result = NULL, error = ? WHERE number = ?"
+    change(folder, query, reason, number)
+    change(folder, "UPDATE runs SET result = NULL, step = 70 WHERE trial = ?", number)
+
+
 @contextmanager
 def following(folder: Folder) -> Iterator[process.Tracker]:
     """A tracker that follows the sweep in a thread, until it has all or the block ends."""
