@@ -9,204 +9,35 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from sweeper import server_url, spec_file
-from sweeper.errors import SweepError, nearest, one_of, shown
+from sweeper.errors import SweepError, one_of, shown
 from sweeper.optim import configuration
 from sweeper.pruning import Pruning, parse_pruning
 from sweeper.ranking.objectives import Objective, parse_objectives
 from sweeper.space import Range, Space, corners, parse_space
-from sweeper.stability.limits import Limits
+from sweeper.spec_errors import explain
+from sweeper.spec_sections import (
+    Budget,
+    Lanes,
+    Record,
+    Search,
+    Section,
+    Seeds,
+    Stability,
+    Stress,
+    Tracking,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DEFAULT = Limits()
 # The samplers that take several objectives.
 _SEVERAL = ("tpe", "nsga2", "qmc", "random")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-    )
-
-
-def _seconds(value: object) -> object:
-    """A duration as a number of seconds."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])", value.strip())
-        if not match:
-            raise ValueError("a number of seconds, or text such as 90s, 30m, 2h, 1d")
-        value = float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, int | float) and value <= 0:
-        raise ValueError("more than 0 seconds")
-    return value
-
-
-class Search(_Section):
-    """How configurations are proposed."""
-
-    sampler: Literal["tpe", "gp", "nsga2", "cmaes", "qmc", "random"] = "tpe"
-    """tpe (any space), gp (a Gaussian process, up to some 200 trials), nsga2 (generations of 16)
-    and cmaes (ranges) learn from the trials before; qmc (Sobol points) and random don't. gp and
-    cmaes leave the parameters of branches, cmaes choices too, to tpe. Several objectives: not gp,
-    not cmaes."""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Seed of the sampler; a trial's draw depends on it and on the trial's number."""
-    mirror: str | None = None
-    """Optuna storage URL that gets a copy of every told trial, for optuna-dashboard; e.g.
-    sqlite:///optuna.db."""
-
-
-class Budget(_Section):
-    """When the search ends: whichever comes first. No new trial starts after that."""
-
-    trials: int = Field(default=64, ge=1, le=1_000_000)
-    """Trials, the baseline included."""
-    time: float | None = None
-    """Seconds, or text such as 30m, 2h, 1d."""
-    run_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps of all runs together."""
-
-    @field_validator("time", mode="before")
-    @classmethod
-    def _duration(cls, value: object) -> object:
-        return _seconds(value)
-
-
-class Stability(_Section):
-    """By which limits a run is judged."""
-
-    climb: float = Field(default=_DEFAULT.climb, gt=0)
-    """Decades that the loss may climb above the best seen."""
-    give_back: float = Field(default=_DEFAULT.give_back, gt=0)
-    """Share of the progress that the loss may give back for long."""
-    tail: float = Field(default=_DEFAULT.tail, gt=0, le=1)
-    """Share of the horizon that counts as the tail."""
-    cvar: float = Field(default=_DEFAULT.cvar, gt=0, le=1)
-    """Share of a trial's runs, the worst ones, that make its robust_loss."""
-    probe: bool = True
-    """Measure the curvature while a run trains and forecast its onset of instability. A trial with
-    a run forecast to fail within stress.horizon is infeasible. Costs less than a tenth of the
-    training; the trajectories are the same."""
-
-    def limits(self) -> Limits:
-        return Limits(self.climb, self.give_back, self.tail, self.cvar)
-
-
-class Seeds(_Section):
-    """Seeds by number."""
-
-    count: int = Field(ge=1, le=10_000)
-    """Runs per trial, seeds 0, 1, ..."""
-    racing: bool = False
-    """Start a trial with one seed, and further ones only while it is feasible: 1, 1, 2, 4, ..."""
-
-
-class Stress(_Section):
-    """The stress test of the winners; `top: 0` or `budget: 0` leaves it out."""
-
-    top: int = Field(default=8, ge=0)
-    """Winners that are tested, as far as the budget goes; at least one, and every baseline."""
-    seeds: int = Field(default=5, ge=1, le=1000)
-    """Fresh seeds per trial."""
-    horizon: str | int = "4x"
-    """Steps, or a multiple of the horizon such as 4x; forecasts of instability look as far."""
-    neighbours: int = Field(default=3, ge=0)
-    """Trials that held whose neighbouring settings are tested too, on one seed each."""
-    budget: float = Field(default=0.5, ge=0)
-    """Share of the search's run-steps that the test may take."""
-
-    @field_validator("horizon")
-    @classmethod
-    def _length(cls, value: str | int) -> str | int:
-        multiple = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)x", str(value))
-        if not (value >= 1 if isinstance(value, int) else multiple and float(multiple[1]) > 0):
-            raise ValueError("steps >= 1, or a multiple of the horizon such as 4x")
-        return value
-
-    @property
-    def is_on(self) -> bool:
-        """Whether there is a stress test at all."""
-        return self.top > 0 and self.budget > 0
-
-    def steps(self, horizon: int) -> int:
-        """Steps of a run of the stress test, for a search of that horizon."""
-        if isinstance(self.horizon, int):
-            return self.horizon
-        return max(1, round(float(self.horizon.removesuffix("x")) * horizon))
-
-
-class Lanes(_Section):
-    """How the sweep is spread over devices."""
-
-    count: Literal["auto"] | int = "auto"
-    """Lanes; auto is one per GPU, else one per CPU core."""
-    gpus: Literal["auto"] | float = "auto"
-    """GPUs per lane, a fraction allowed; auto is 1 where the cluster has GPUs, else 0."""
-    slots: Literal["auto"] | int = "auto"
-    """Runs that a lane trains at once; auto measures where more of them stop paying."""
-    save: float = 30.0
-    """Seconds (or 30s, 5m) between row files: what a lane that dies may lose."""
-    silence: float = 60.0
-    """Seconds without a sign of life after which a lane is taken for dead; its runs go on in
-    others. Compiling has five minutes."""
-    patience: float = 600.0
-    """Seconds for which the storage or the study's database may fail before the sweep ends."""
-
-    @field_validator("save", "silence", "patience", mode="before")
-    @classmethod
-    def _duration(cls, value: object) -> object:
-        return _seconds(value)
-
-    @field_validator("count", "slots")
-    @classmethod
-    def _positive(cls, value: object) -> object:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("auto, or an int >= 1")
-        return value
-
-    @field_validator("gpus")
-    @classmethod
-    def _not_negative(cls, value: object) -> object:
-        if isinstance(value, float) and value < 0:
-            raise ValueError("auto, or a number >= 0")
-        return value
-
-
-class Record(_Section):
-    """What the trajectories hold beside the loss of every step."""
-
-    update_cosine: bool = False
-    """The cosine of the angle between successive updates; costs one more tensor of state."""
-
-
-class Tracking(_Section):
-    """Where MLflow records the sweep."""
-
-    uri: str = "sqlite"
-    """sqlite is a database beside the sweeps; else an MLflow tracking URI."""
-    later: bool = False
-    """Start even when the tracking server can't be reached; it gets its records later."""
-    children: Literal["auto"] | int = "auto"
-    """Child runs at most (not yet active: every trial has one)."""
-
-    @field_validator("children")
-    @classmethod
-    def _not_negative(cls, value: object) -> object:
-        if isinstance(value, int) and value < 0:
-            raise ValueError("auto, or an int >= 0")
-        return value
-
-
-class SweepSpec(_Section):
+class SweepSpec(Section):
     """A sweep."""
 
     name: str
@@ -377,7 +208,7 @@ def check(
         spec = SweepSpec.model_validate(plain)
         _check_settings(spec)
     except ValidationError as error:
-        mistake, key = _explain(error, plain)
+        mistake, key = explain(error, plain, SweepSpec)
         raise spec_file.located(mistake, key, source, places) from error
     except SweepError as error:
         raise spec_file.located(error, error.where, source, places) from error
@@ -435,63 +266,3 @@ def _check_pruning(spec: SweepSpec) -> None:
             where="prune.min_resource",
             allowed=f"at most the horizon, {spec.horizon:,} steps",
         )
-
-
-def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, str]:
-    """The first mistake that pydantic found, in our words, and the key to blame."""
-    errors = error.errors()
-    unknown = next((one for one in errors if one["type"] == "extra_forbidden"), None)
-    if unknown is not None:
-        *place, last = unknown["loc"]
-        where, key = _key(raw, place), str(last)
-        known = _known_keys(where)
-        mistake = SweepError(
-            f"unknown key {shown(key)}",
-            where=where,
-            allowed=one_of(known),
-            cure=nearest(key, known),
-        )
-        return mistake, f"{where}.{key}" if where else key
-    first = errors[0]
-    if first["type"] == "missing":
-        return SweepError(f"the key {first['loc'][-1]!r} is missing"), ""
-    # A union has an error for each of its members; the one that got furthest tells most.
-    keys = [_key(raw, one["loc"]) for one in errors]
-    key = max((key for key in keys if key.startswith(keys[0])), key=len)
-    same = [one for one, found in zip(errors, keys, strict=True) if found == key]
-    value = same[0]["input"]
-    options = re.findall("'([^']*)'", " ".join(one["msg"] for one in same))
-    allowed = " or ".join(dict.fromkeys(_allowed(one) for one in same))
-    return SweepError(shown(value), where=key, allowed=allowed, cure=nearest(value, options)), key
-
-
-def _allowed(error: Mapping[str, Any]) -> str:
-    """What pydantic wants, without its introduction."""
-    if error["type"] in ("dict_type", "model_type"):
-        return "a mapping"
-    if error["type"] == "missing":
-        return f"a mapping with {error['loc'][-1]}"
-    plain = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    words = {"a valid integer": "an int", "a valid string": "text"}
-    return words.get(plain, plain.replace("a valid ", "a "))
-
-
-def _key(raw: Any, location: Sequence[str | int]) -> str:
-    """The dotted key of a place; pydantic adds the members of unions, which are no keys."""
-    dotted = ""
-    for part in location:
-        if isinstance(raw, Mapping) and part in raw:
-            dotted, raw = f"{dotted}.{part}" if dotted else str(part), raw[part]
-        elif isinstance(raw, list) and isinstance(part, int):
-            dotted, raw = f"{dotted}[{part}]", raw[part]
-    return dotted
-
-
-def _known_keys(where: str) -> list[str]:
-    """The keys of a section by its dotted key."""
-    model: Any = SweepSpec
-    for key in where.split(".") if where else ():
-        annotation = model.model_fields[key].annotation
-        members = get_args(annotation) or (annotation,)
-        model = next(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
-    return list(model.model_fields)

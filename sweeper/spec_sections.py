@@ -1,0 +1,193 @@
+"""The sections of a sweep spec: keys, defaults, ranges."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from sweeper.stability.limits import Limits
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DEFAULT = Limits()
+
+
+class Section(BaseModel):
+    """Checked strictly, and never changed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
+
+
+def _seconds(value: object) -> object:
+    """A duration as a number of seconds."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])", value.strip())
+        if not match:
+            raise ValueError("a number of seconds, or text such as 90s, 30m, 2h, 1d")
+        value = float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, int | float) and value <= 0:
+        raise ValueError("more than 0 seconds")
+    return value
+
+
+class Search(Section):
+    """How configurations are proposed."""
+
+    sampler: Literal["tpe", "gp", "nsga2", "cmaes", "qmc", "random"] = "tpe"
+    """tpe (any space), gp (a Gaussian process, up to some 200 trials), nsga2 (generations of 16)
+    and cmaes (ranges) learn from the trials before; qmc (Sobol points) and random don't. gp and
+    cmaes leave the parameters of branches, cmaes choices too, to tpe. Several objectives: not gp,
+    not cmaes."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seed of the sampler; a trial's draw depends on it and on the trial's number."""
+    mirror: str | None = None
+    """Optuna storage URL that gets a copy of every told trial, for optuna-dashboard; e.g.
+    sqlite:///optuna.db."""
+
+
+class Budget(Section):
+    """When the search ends: whichever comes first. No new trial starts after that."""
+
+    trials: int = Field(default=64, ge=1, le=1_000_000)
+    """Trials, the baseline included."""
+    time: float | None = None
+    """Seconds, or text such as 30m, 2h, 1d."""
+    run_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps of all runs together."""
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        return _seconds(value)
+
+
+class Stability(Section):
+    """By which limits a run is judged."""
+
+    climb: float = Field(default=_DEFAULT.climb, gt=0)
+    """Decades that the loss may climb above the best seen."""
+    give_back: float = Field(default=_DEFAULT.give_back, gt=0)
+    """Share of the progress that the loss may give back for long."""
+    tail: float = Field(default=_DEFAULT.tail, gt=0, le=1)
+    """Share of the horizon that counts as the tail."""
+    cvar: float = Field(default=_DEFAULT.cvar, gt=0, le=1)
+    """Share of a trial's runs, the worst ones, that make its robust_loss."""
+    probe: bool = True
+    """Measure the curvature while a run trains and forecast its onset of instability. A trial with
+    a run forecast to fail within stress.horizon is infeasible. Costs less than a tenth of the
+    training; the trajectories are the same."""
+
+    def limits(self) -> Limits:
+        return Limits(self.climb, self.give_back, self.tail, self.cvar)
+
+
+class Seeds(Section):
+    """Seeds by number."""
+
+    count: int = Field(ge=1, le=10_000)
+    """Runs per trial, seeds 0, 1, ..."""
+    racing: bool = False
+    """Start a trial with one seed, and further ones only while it is feasible: 1, 1, 2, 4, ..."""
+
+
+class Stress(Section):
+    """The stress test of the winners; `top: 0` or `budget: 0` leaves it out."""
+
+    top: int = Field(default=8, ge=0)
+    """Winners that are tested, as far as the budget goes; at least one, and every baseline."""
+    seeds: int = Field(default=5, ge=1, le=1000)
+    """Fresh seeds per trial."""
+    horizon: str | int = "4x"
+    """Steps, or a multiple of the horizon such as 4x; forecasts of instability look as far."""
+    neighbours: int = Field(default=3, ge=0)
+    """Trials that held whose neighbouring settings are tested too, on one seed each."""
+    budget: float = Field(default=0.5, ge=0)
+    """Share of the search's run-steps that the test may take."""
+
+    @field_validator("horizon")
+    @classmethod
+    def _length(cls, value: str | int) -> str | int:
+        multiple = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)x", str(value))
+        if not (value >= 1 if isinstance(value, int) else multiple and float(multiple[1]) > 0):
+            raise ValueError("steps >= 1, or a multiple of the horizon such as 4x")
+        return value
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a stress test at all."""
+        return self.top > 0 and self.budget > 0
+
+    def steps(self, horizon: int) -> int:
+        """Steps of a run of the stress test, for a search of that horizon."""
+        if isinstance(self.horizon, int):
+            return self.horizon
+        return max(1, round(float(self.horizon.removesuffix("x")) * horizon))
+
+
+class Lanes(Section):
+    """How the sweep is spread over devices."""
+
+    count: Literal["auto"] | int = "auto"
+    """Lanes; auto is one per GPU, else one per CPU core."""
+    gpus: Literal["auto"] | float = "auto"
+    """GPUs per lane, a fraction allowed; auto is 1 where the cluster has GPUs, else 0."""
+    slots: Literal["auto"] | int = "auto"
+    """Runs that a lane trains at once; auto measures where more of them stop paying."""
+    save: float = 30.0
+    """Seconds (or 30s, 5m) between row files: what a lane that dies may lose."""
+    silence: float = 60.0
+    """Seconds without a sign of life after which a lane is taken for dead; its runs go on in
+    others. Compiling has five minutes."""
+    patience: float = 600.0
+    """Seconds for which the storage or the study's database may fail before the sweep ends."""
+
+    @field_validator("save", "silence", "patience", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        return _seconds(value)
+
+    @field_validator("count", "slots")
+    @classmethod
+    def _positive(cls, value: object) -> object:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("auto, or an int >= 1")
+        return value
+
+    @field_validator("gpus")
+    @classmethod
+    def _not_negative(cls, value: object) -> object:
+        if isinstance(value, float) and value < 0:
+            raise ValueError("auto, or a number >= 0")
+        return value
+
+
+class Record(Section):
+    """What the trajectories hold beside the loss of every step."""
+
+    update_cosine: bool = False
+    """The cosine of the angle between successive updates; costs one more tensor of state."""
+
+
+class Tracking(Section):
+    """Where MLflow records the sweep."""
+
+    uri: str = "sqlite"
+    """sqlite is a database beside the sweeps; else an MLflow tracking URI."""
+    later: bool = False
+    """Start even when the tracking server can't be reached; it gets its records later."""
+    children: Literal["auto"] | int = "auto"
+    """Child runs at most (not yet active: every trial has one)."""
+
+    @field_validator("children")
+    @classmethod
+    def _not_negative(cls, value: object) -> object:
+        if isinstance(value, int) and value < 0:
+            raise ValueError("auto, or an int >= 0")
+        return value
