@@ -1,1 +1,1 @@
-"""Published failures and claims, reproduced from real runs: the source of docs/reproductions.md."""
+"""Published failures and claims, reproduced from real runs: what makes docs/reproductions.md."""

@@ -85,9 +85,7 @@ def least_squares(design: np.ndarray) -> Prober:
 def lanczos(task: Task, iterations: int = 30) -> Prober:
     """Probes of any full-batch task, by Hessian products in float64 where the run stands."""
     layout = Layout.of(task.initial(0))
-    inputs, targets = (
-        part.double() if part.is_floating_point() else part for part in task.data
-    )
+    inputs, targets = (part.double() if part.is_floating_point() else part for part in task.data)
     blank = torch.zeros(1, sum(layout.sizes), dtype=torch.float64)
     gradient = packed_gradient(task, layout, blank, (inputs, targets))
     product = hessian_product(gradient)
@@ -120,9 +118,7 @@ def lanczos(task: Task, iterations: int = 30) -> Prober:
 def top_eigenvalue(task: Task, theta: torch.Tensor, iterations: int = 30) -> float:
     """Of the Hessian of the loss on the whole data, in float64."""
     layout = Layout.of(task.initial(0))
-    inputs, targets = (
-        part.double() if part.is_floating_point() else part for part in task.data
-    )
+    inputs, targets = (part.double() if part.is_floating_point() else part for part in task.data)
     point = ProbePoint(theta=theta.double()[None], lr=torch.ones(1), seeds=[(0, 0)])
     gradient = packed_gradient(task, layout, point.theta, (inputs, targets))
     plan = ProbePlan(iterations=iterations, trace_samples=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -13,9 +14,23 @@ matplotlib.use("Agg")  # before pyplot: no window is wanted
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PURPLE",
+    "Axes",
+    "EngFormatter",
+    "Rectangle",
+    "drawn",
+]
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#6b6b6b"
-_STYLE = {
+_STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",

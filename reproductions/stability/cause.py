@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _course(outcome: Outcome) -> Course:
 def draw(found: dict[str, Course], folder: Path) -> None:
     """Loss, second moment and sharpness over one time axis."""
     with figures.drawn(folder / FIGURE, 3, 1, (7.6, 7.4)) as axes:
-        styles = {
+        styles: dict[str, dict[str, Any]] = {
             "float32": {"color": figures.BLUE, "lw": 1.3},
             "float64": {"color": figures.ORANGE, "lw": 1.3, "ls": (0, (4, 1.6))},
         }
@@ -111,7 +112,7 @@ def _annotate(axes: list[figures.Axes], found: dict[str, Course]) -> None:
     axes[2].set_ylim(1, 70)
     axes[2].axhline(limit, color="black", lw=1)
     axes[2].annotate(
-        f"threshold 2(1 + β₁)/(1 − β₁) = {limit:.0f}",
+        f"threshold 2(1 + β₁)/(1 - β₁) = {limit:.0f}",
         (0.01, limit), xycoords=("axes fraction", "data"), xytext=(0, 4),
         textcoords="offset points", fontsize=9,
     )  # fmt: skip

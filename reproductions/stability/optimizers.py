@@ -223,8 +223,8 @@ def _verdict_on_forecasts(every: list[Finding]) -> str:
     ]
     median = f"{100 * np.median(errors):.1f} %" if errors else "-"
     return f"""**Forecasts.** {len(failed)} of {len(every)} runs fail; {len(errors)} of them were
-forecast, with a median error of **{median}** (the forecast is of the crossing of the threshold, and the loss
-needs some steps to grow from its floor). {_largest(failed)} {_missed(missed)}
+forecast, with a median error of **{median}** (the forecast is of the crossing of the threshold,
+and the loss needs some steps to grow from its floor). {_largest(failed)} {_missed(missed)}
 {_false(false, len(every) - len(failed))}"""
 
 
@@ -248,9 +248,13 @@ def _missed(missed: list[Finding]) -> str:
     if not missed:
         return "None was missed."
     reasons = Counter((one.case.name, _why(one)) for one in missed)
-    return "Not forecast: " + "; ".join(
-        f"{name} ({count} of its runs: {why})" for (name, why), count in reasons.items()
-    ) + "."
+    return (
+        "Not forecast: "
+        + "; ".join(
+            f"{name} ({count} of its runs: {why})" for (name, why), count in reasons.items()
+        )
+        + "."
+    )
 
 
 def _why(one: Finding) -> str:
@@ -271,6 +275,6 @@ def _false(false: list[Finding], stable: int) -> str:
     listed = wording.listing([f"{name} ({count})" for name, count in names.items()])
     return (
         f"Of the {stable} runs that hold, {len(false)} were said to reach their threshold: "
-        f"{listed}. At the edge of stability a loss hovers, and need not climb three decades above "
-        "the best that it reached."
+        f"{listed}. At the edge of stability a loss hovers, and need not climb three decades "
+        "above the best that it reached."
     )

@@ -153,7 +153,9 @@ def draw(found: Sequence[Pick], folder: Path) -> None:
 def _aside(one: Pick, searches: int) -> float:
     """Searches side by side, ranks from left to right within one."""
     width = 0.72 / searches
-    return (one.search - (searches - 1) / 2) * (width + 0.03) + (one.rank / (TOP + 1) - 0.5) * width
+    return (one.search - (searches - 1) / 2) * (width + 0.03) + (
+        one.rank / (TOP + 1) - 0.5
+    ) * width
 
 
 def _dot(ax: figures.Axes, one: Pick, place: float) -> None:
@@ -205,8 +207,21 @@ steps as the search and is done here beside the sweep (the key `stress` has no e
 
 The first picks:
 
-{page.table(["ranked by", "search", "lr", "betas", "eps", "schedule", f"failed, {same:,} steps",
-             f"failed, {longer:,} steps"], [_setting(one) for one in firsts])}
+{
+        page.table(
+            [
+                "ranked by",
+                "search",
+                "lr",
+                "betas",
+                "eps",
+                "schedule",
+                f"failed, {same:,} steps",
+                f"failed, {longer:,} steps",
+            ],
+            [_setting(one) for one in firsts],
+        )
+    }
 
 {_verdict(found)}"""
 
@@ -260,9 +275,9 @@ def _verdict(found: Sequence[Pick]) -> str:
     if late:
         text += (
             f" {len(late)} of its {len(mine)} settings fail only beyond the horizon: many trials "
-            "tie at the rounding floor, the tie is broken by the number of the trial, and a search "
-            "that looks this far knows nothing of four times of it. Search at the horizon that is "
-            "meant, or stress what comes out."
+            "tie at the rounding floor, the tie is broken by the number of the trial, and a "
+            "search that looks this far knows nothing of four times of it. Search at the "
+            "horizon that is meant, or stress what comes out."
         )
     return text
 
