@@ -11,7 +11,7 @@ from reproductions.divisor import Divisor, lanczos, least_squares
 from reproductions.progress import Progress
 from reproductions.runs import Order, rise, train
 from reproductions.scale import Scale
-from reproductions.stability import optimizers, part, problem
+from reproductions.stability import optimizer_tables, optimizers, part, problem
 
 QUICK = Scale(0.2, compiled=False)
 WANTED = ("Adam, its defaults", "AMSGrad", "SGD, momentum 0.9, lr 1e-4", "Adam, eps 0.1")
@@ -28,7 +28,7 @@ def test_the_optimizers_at_a_small_scale() -> None:
     assert adam.probed is not None
     assert adam.probed <= 400
     assert not any(one.outcome.failed for one in others)
-    text = optimizers.section(found)
+    text = optimizer_tables.section(found)
     lines = [line for line in text.splitlines() if line.startswith("| Adam, its defaults |")]
     assert len(lines) == 2
     assert "**fails**" in lines[0]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from reproductions import page
 from reproductions.divisor import Prober
 from reproductions.progress import Progress
-from reproductions.runs import Order, Outcome, rise, train
+from reproductions.runs import UNIT, Order, Outcome, rise, train
 from reproductions.scale import Scale
-from reproductions.stability import problem, wording
+from reproductions.stability import problem
 from sweeper.stability.forecast import Forecast, forecast
+from sweeper.stability.threshold import threshold
 
 TITLE = "Which optimizers climb back, and was it to be foreseen?"
 DATA_SETS, HORIZON = 5, 20_000
@@ -135,146 +134,20 @@ def early_forecast(
     return steps[-1], found
 
 
-def section(found: list[list[Finding]]) -> str:
-    """The section of the page."""
-    head = ["", "onset", "first > 1e-8", "minimum", "maximum after", "tail", "verdict", "forecast",
-            "made at", "error"]  # fmt: skip
-    first = page.table(head, [_line(one) for one in found[0]])
-    several = page.table(
-        ["", "failed", "first > 1e-8", "forecast", "error"],
-        [_summary(list(column)) for column in zip(*found)],
-    )
-    horizon = found[0][0].outcome.order.horizon
-    return f"""### {TITLE}
-
-1000 inputs, 64 random points, sum of squared errors, full batch: data and initial weights are
-those of the question, to the bit. {horizon:,} steps; lr 1e-4 and 1e-5 (the advice of the accepted
-answer) twice that. lr is 1e-3 where nothing is said, everything else torch's default.
-
-`onset` is where sweeper's verdict says that the run fails; `first > 1e-8` the first loss above
-that after a hundred steps below it; `tail` the mean of the worst tenth of the last 20 %. A
-forecast knows probes of the sharpness no later than half of the onset and a tenth of the horizon
-(`made at`), and nothing of what came after; its error is against `first > 1e-8`.
-
-{first}
-
-The same on {wording.plural(len(found), "data set")} (the question's and fresh ones):
-
-{several}
-
-{_verdict_on_forecasts([one for row in found for one in row])}"""
+def worst(found: list[list[Finding]]) -> Finding | None:
+    """The run whose forecast erred most."""
+    known = [one for row in found for one in row if one.error is not None]
+    return max(known, key=lambda one: abs(one.error or 0), default=None)
 
 
-def _line(one: Finding) -> list[str]:
-    verdict, loss = one.outcome.verdict, one.outcome.loss
-    lowest = int(np.nanargmin(loss))
-    return [
-        one.case.name,
-        wording.step(verdict["onset_step"]),
-        wording.step(one.rise),
-        wording.loss(float(loss[lowest])),
-        wording.loss(float(np.nanmax(loss[lowest:]))),
-        wording.loss(verdict["tail_loss"]),
-        "**fails**" if one.outcome.failed else "holds",
-        _said(one.forecast),
-        wording.step(one.probed),
-        wording.percent(one.error),
-    ]
-
-
-def _said(found: Forecast | None) -> str:
-    if found is None:
-        return "no probe early enough"
-    if not found.applies:
-        return "doesn't apply"
-    if found.confidence == "measured":
-        return "there already"
-    return "none" if found.step is None else wording.step(found.step)
-
-
-def _summary(column: list[Finding]) -> list[str]:
-    failed = [one for one in column if one.outcome.failed]
-    errors = [one.error for one in failed if one.error is not None]
-    steps = [
-        one.forecast.step
-        for one in column
-        if one.forecast is not None and one.forecast.step is not None
-        if one.forecast.confidence != "measured"
-    ]
-    there = [o for o in column if o.forecast is not None and o.forecast.confidence == "measured"]
-    worst = f"{wording.percent(min(errors))} to {wording.percent(max(errors))}" if errors else "-"
-    return [
-        column[0].case.name,
-        f"**{len(failed)} of {len(column)}**" if failed else f"0 of {len(column)}",
-        wording.span([one.rise for one in column if one.rise is not None]),
-        wording.span(steps) if steps else "there already" if there else "none",
-        worst,
-    ]
-
-
-def _verdict_on_forecasts(every: list[Finding]) -> str:
-    failed = [one for one in every if one.outcome.failed]
-    errors = [abs(one.error) for one in failed if one.error is not None]
-    missed = [one for one in failed if one.error is None]
-    false = [
-        one
-        for one in every
-        if not one.outcome.failed and one.forecast is not None and one.forecast.step is not None
-    ]
-    median = f"{100 * np.median(errors):.1f} %" if errors else "-"
-    return f"""**Forecasts.** {len(failed)} of {len(every)} runs fail; {len(errors)} of them were
-forecast, with a median error of **{median}** (the forecast is of the crossing of the threshold,
-and the loss needs some steps to grow from its floor). {_largest(failed)} {_missed(missed)}
-{_false(false, len(every) - len(failed))}"""
-
-
-def _largest(failed: list[Finding]) -> str:
-    """The worst forecast, and where the loss was when it was made."""
-    known = [one for one in failed if one.error is not None]
-    if not known:
-        return ""
-    worst = max(known, key=lambda one: abs(one.error or 0))
-    assert worst.probed is not None and worst.forecast is not None
-    return (
-        f"The largest error, {wording.percent(worst.error)}, is that of {worst.case.name}: when "
-        f"probed, at step {worst.probed:,}, its loss was still "
-        f"{wording.loss(float(worst.outcome.loss[worst.probed]))}, and gradients went on to "
-        f"refresh the second moment; the forecast called itself {worst.forecast.confidence} all "
-        "the same."
-    )
-
-
-def _missed(missed: list[Finding]) -> str:
-    if not missed:
-        return "None was missed."
-    reasons = Counter((one.case.name, _why(one)) for one in missed)
-    return (
-        "Not forecast: "
-        + "; ".join(
-            f"{name} ({count} of its runs: {why})" for (name, why), count in reasons.items()
-        )
-        + "."
-    )
-
-
-def _why(one: Finding) -> str:
-    if one.forecast is None:
-        return "it fails before the first probe that would count"
-    # Numbers differ by data set; the reason is what comes before them.
-    if one.forecast.confidence == "measured":
-        return "at its threshold already when probed; it never settles"
-    if one.forecast.applies:
-        return "it was said to stay below its threshold"
-    return one.forecast.reason.split(": ")[0].split(" since step")[0]
-
-
-def _false(false: list[Finding], stable: int) -> str:
-    if not false:
-        return f"None of the {stable} runs that hold was forecast to fail."
-    names = Counter(one.case.name for one in false)
-    listed = wording.listing([f"{name} ({count})" for name, count in names.items()])
-    return (
-        f"Of the {stable} runs that hold, {len(false)} were said to reach their threshold: "
-        f"{listed}. At the edge of stability a loss hovers, and need not climb three decades "
-        "above the best that it reached."
-    )
+def near_threshold(one: Finding, scale: Scale, progress: Progress) -> int | None:
+    """When S of a run comes within 5 % of its threshold: the run again, looked at more often."""
+    progress.say(f"optimizers: {one.case.name} again, looked at more often")
+    order, prober = one.outcome.order, problem.prober(one.data)
+    again = replace(order, looks=tuple(range(10 * UNIT, one.seen or order.horizon, 10 * UNIT)))
+    outcome = train(problem.task(one.data), [again], compiled=scale.compiled)[0]
+    for step, row in sorted(outcome.rows.items()):
+        edge = threshold(outcome.configuration, order.horizon, np.array([float(step)]))
+        if prober(outcome.configuration, order.horizon, row).sharpness >= 0.95 * edge[0]:
+            return step
+    return None

@@ -9,6 +9,7 @@ from reproductions.scale import Scale
 from reproductions.stability import (
     cause,
     mini_batches,
+    optimizer_tables,
     optimizers,
     ranking,
     safe_eps,
@@ -23,9 +24,18 @@ long" (Data Science Stack Exchange 25024) reaches a loss of 1e-12 and climbs bac
 settings do that, why, whether it can be foreseen, and whether a ranking avoids it."""
 
 
+def optimizer_table(
+    found: list[list[optimizers.Finding]], scale: Scale, progress: Progress
+) -> str:
+    """The first piece, with a second look at its worst forecast."""
+    worst = optimizers.worst(found)
+    near = None if worst is None else optimizers.near_threshold(worst, scale, progress)
+    return optimizer_tables.section(found, near)
+
+
 def section(scale: Scale, progress: Progress, figures: Path) -> str:
     """Measure everything, save the figures, return the text."""
-    table = optimizers.section(optimizers.measure(scale, progress))
+    table = optimizer_table(optimizers.measure(scale, progress), scale, progress)
     pairs = safe_eps.measure(scale, progress)
     courses = cause.measure(scale, progress)
     cause.draw(courses, figures)

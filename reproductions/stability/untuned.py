@@ -25,6 +25,8 @@ from sweeper.tasks.task import Task
 TITLE = "Problems that nobody tuned for"
 FIGURE = "stability_untuned.png"
 _NEAR = 0.9
+# Probes so many steps before a failure.
+_CLOSE = (0, 20, 40, 60, 100, 150, 200, 300, 400, 600, 800, 1000, 1400)
 _EARLY = tuple(0.005 * place for place in range(1, 21))
 _LATE = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -36,7 +38,8 @@ class Trial:
     Args:
         forecast: from probes in its first tenth, and the first half of what comes before it is
             near its threshold or fails.
-        sharpness: (steps, S as a share of the threshold) over the whole run.
+        sharpness: (steps, S as a share of the threshold) over the whole run, and close
+            before a failure.
         control: the same run in float64, where it failed.
     """
 
@@ -102,28 +105,48 @@ def measure(scale: Scale, progress: Progress) -> list[Trial]:
         progress.say(f"untuned: {name}, probes")
         prober = lanczos(task)
         trials = [_trial(name, lr, o, prober) for lr, o in zip(lrs, outcomes, strict=True)]
-        found += [_controlled(one, task, scale, progress) for one in trials]
+        for one in trials:
+            if one.outcome.failed:
+                progress.say(f"untuned: {name}, lr {one.lr:g} again: close before, in float64")
+                close = _close_before(one, len(lrs), task, prober, scale)
+                again = [replace(one.outcome.order, looks=())]
+                control = train(task, again, dtype="float64", compiled=scale.compiled)[0]
+                one = replace(one, sharpness=close, control=control)
+            found.append(one)
     return found
 
 
-def _controlled(one: Trial, task: Task, scale: Scale, progress: Progress) -> Trial:
-    """With its control, where it failed."""
-    if not one.outcome.failed:
-        return one
-    progress.say(f"untuned: {one.problem}, lr {one.lr:g} again in float64")
-    again = replace(one.outcome.order, looks=())
-    control = train(task, [again], dtype="float64", compiled=scale.compiled)[0]
-    return replace(one, control=control)
+def _close_before(
+    one: Trial, count: int, task: Task, prober: Prober, scale: Scale
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sharpness with probes shortly before the failure, too.
+
+    The run is made again in a pack of the same size: then its numbers are the same.
+    """
+    onset = one.outcome.verdict["onset_step"]
+    looks = {(onset - before) // UNIT * UNIT for before in _CLOSE if onset - before >= UNIT}
+    again = replace(one.outcome.order, looks=tuple(sorted(looks)))
+    outcome = train(task, [again] * count, compiled=scale.compiled)[0]
+    assert np.array_equal(outcome.loss, one.outcome.loss, equal_nan=True)
+    steps, share = _sharpness(outcome, prober)
+    steps, share = (np.concatenate(pair) for pair in zip(one.sharpness, (steps, share)))
+    order = np.unique(steps, return_index=True)[1]
+    return steps[order], share[order]
 
 
 def _trial(name: str, lr: float, outcome: Outcome, prober: Prober) -> Trial:
     horizon, onset = outcome.order.horizon, outcome.verdict["onset_step"]
-    steps = np.array(sorted(outcome.rows))
-    values = [prober(outcome.configuration, horizon, outcome.rows[s]).sharpness for s in steps]
-    share = np.array(values) / threshold(outcome.configuration, horizon, steps.astype(float))
+    steps, share = _sharpness(outcome, prober)
     ends = [step / 2 for step in (onset, _near(steps, share)) if step is not None]
     probed, said = early_forecast(outcome, prober, min(horizon / 10, *ends, np.inf))
     return Trial(name, lr, outcome, probed, said, (steps, share))
+
+
+def _sharpness(outcome: Outcome, prober: Prober) -> tuple[np.ndarray, np.ndarray]:
+    """Steps looked at, and S as a share of the threshold."""
+    horizon, steps = outcome.order.horizon, np.array(sorted(outcome.rows))
+    values = [prober(outcome.configuration, horizon, outcome.rows[s]).sharpness for s in steps]
+    return steps, np.array(values) / threshold(outcome.configuration, horizon, steps.astype(float))
 
 
 def draw(found: Sequence[Trial], folder: Path) -> None:
@@ -242,19 +265,31 @@ def _told(name: str, runs: Sequence[Trial]) -> str:
 
 
 def _control(one: Trial) -> str:
+    """What a failure was, as far as the probes and the run in float64 tell."""
     assert one.control is not None
-    again = "fails as well" if one.control.failed else "holds"
-    cause = (
-        ""
-        if one.control.failed
-        else ". So this one is a matter of rounding, not of the mechanism above: in float32 "
-        "gradients of cross-entropy round to zero once the loss is near 1e-8, and S, far below "
-        "its threshold in the looks before, was right to forecast nothing"
+    onset, (steps, share) = one.outcome.verdict["onset_step"], one.sharpness
+    before = steps <= onset
+    far = int(steps[before][np.argmin(np.abs(steps[before] - (onset - 1000)))])
+    at = int(steps[before][-1])
+    values = dict(zip(steps.tolist(), share.tolist()))
+    text = (
+        f"\n\nAt lr {one.lr:g} the loss jumps by {one.outcome.verdict['draw_up']:.1f} decades at "
+        f"step {onset:,}. S is {values[far]:.2f} of its threshold at step {far:,} and "
+        f"**{values[at]:.2f} of it at step {at:,}**"
     )
-    return (
-        f" At lr {one.lr:g} the loss jumps by {one.outcome.verdict['draw_up']:.1f} decades at "
-        f"step {wording.step(one.outcome.verdict['onset_step'])}, "
-        f"**in float64 the same run {again}** "
-        f"(lowest loss {wording.loss(one.control.verdict['best_loss'])} for "
-        f"{wording.loss(one.outcome.verdict['best_loss'])}){cause}."
+    at_edge = values[at] >= _NEAR
+    text += ": the same edge as the perceptron's." if at_edge else ", so this is no edge of S."
+    floors = (
+        f"lowest loss {wording.loss(one.control.verdict['best_loss'])} for "
+        f"{wording.loss(one.outcome.verdict['best_loss'])}"
     )
+    if one.control.failed:
+        text += f" In float64 the same run fails as well ({floors})."
+    else:
+        text += (
+            f" But **in float64 the same run holds** ({floors}), its loss still falling: rounding "
+            "takes it to the edge here. In float32 the gradients of a cross-entropy near 1e-8 "
+            "vanish, and nothing refreshes the second moment any more."
+        )
+    said = one.forecast is not None and one.forecast.step is not None
+    return text + ("" if said else " It was not forecast: S was not growing in the first tenth.")
