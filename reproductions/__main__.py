@@ -15,7 +15,7 @@ from reproductions.progress import Progress
 from reproductions.scale import Scale
 from reproductions.stability import part as stability
 
-PARTS = {"stability": stability.section}
+PARTS = {"stability": stability.make}
 
 
 def main() -> None:

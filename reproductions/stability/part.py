@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from reproductions.progress import Progress
@@ -24,33 +25,55 @@ long" (Data Science Stack Exchange 25024) reaches a loss of 1e-12 and climbs bac
 settings do that, why, whether it can be foreseen, and whether a ranking avoids it."""
 
 
-def optimizer_table(
-    found: list[list[optimizers.Finding]], scale: Scale, progress: Progress
-) -> str:
-    """The first piece, with a second look at its worst forecast."""
-    worst = optimizers.worst(found)
-    near = None if worst is None else optimizers.near_threshold(worst, scale, progress)
-    return optimizer_tables.section(found, near)
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Everything that the section tells of.
+
+    Args:
+        near: when the run whose forecast erred most really came near its threshold.
+    """
+
+    findings: list[list[optimizers.Finding]]
+    near: int | None
+    pairs: list[safe_eps.Pair]
+    courses: dict[str, cause.Course]
+    picks: list[ranking.Pick]
+    grids: list[mini_batches.Grid]
+    trials: list[untuned.Trial]
 
 
-def section(scale: Scale, progress: Progress, figures: Path) -> str:
-    """Measure everything, save the figures, return the text."""
-    table = optimizer_table(optimizers.measure(scale, progress), scale, progress)
-    pairs = safe_eps.measure(scale, progress)
-    courses = cause.measure(scale, progress)
-    cause.draw(courses, figures)
-    picks = ranking.measure(scale, progress)
-    ranking.draw(picks, figures)
-    grids = mini_batches.measure(scale, progress)
-    mini_batches.draw(grids, figures)
-    trials = untuned.measure(scale, progress)
-    untuned.draw(trials, figures)
+def measure(scale: Scale, progress: Progress) -> Measured:
+    """All runs, in the order of the page."""
+    findings = optimizers.measure(scale, progress)
+    worst = optimizers.worst(findings)
+    return Measured(
+        findings,
+        None if worst is None else optimizers.near_threshold(worst, scale, progress),
+        safe_eps.measure(scale, progress),
+        cause.measure(scale, progress),
+        ranking.measure(scale, progress),
+        mini_batches.measure(scale, progress),
+        untuned.measure(scale, progress),
+    )
+
+
+def section(found: Measured, figures: Path) -> str:
+    """The text; the figures are saved."""
+    cause.draw(found.courses, figures)
+    ranking.draw(found.picks, figures)
+    mini_batches.draw(found.grids, figures)
+    untuned.draw(found.trials, figures)
     pieces = (
-        table,
-        safe_eps.section(pairs),
-        cause.section(courses, pairs[0].eps),
-        ranking.section(picks),
-        mini_batches.section(grids),
-        untuned.section(trials),
+        optimizer_tables.section(found.findings, found.near),
+        safe_eps.section(found.pairs),
+        cause.section(found.courses, found.pairs[0].eps),
+        ranking.section(found.picks),
+        mini_batches.section(found.grids),
+        untuned.section(found.trials),
     )
     return "\n\n".join([f"## {TITLE}", _INTRODUCTION, *pieces])
+
+
+def make(scale: Scale, progress: Progress, figures: Path) -> str:
+    """Measure and write."""
+    return section(measure(scale, progress), figures)

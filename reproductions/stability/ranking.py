@@ -140,12 +140,14 @@ def draw(found: Sequence[Pick], folder: Path) -> None:
         )  # fmt: skip
         ax.set(
             title=f"Decades climbed above the best loss: {found[0].longer[0].loss.size:,} steps, "
-            "worst of the fresh seeds",
+            "worst of the fresh seeds (searches side by side)",
             xlim=(-0.5, len(POLICIES) - 0.5),
-            ylim=(0, None),
+            ylim=(-0.4, None),
             ylabel="decades",
         )
         ax.set_xticks(range(len(POLICIES)), [f"by {name}" for name in POLICIES.values()])
+        for edge in range(1, len(POLICIES)):
+            ax.axvline(edge - 0.5, color="#e4e4e4", lw=0.8)
         ax.grid(axis="x", visible=False)
         _legend(ax)
 
@@ -268,16 +270,24 @@ def _verdict(found: Sequence[Pick]) -> str:
     firsts = [one for one in mine if one.rank == 1]
     late = [one for one in mine if _fails(one.longer) and not _fails(one.same)]
     text = (
-        f"sweeper's first picks hold on every fresh seed at the horizon that they were judged at "
+        "At the horizon that they were judged at sweeper's first picks hold on every fresh seed "
         f"in **{_held(firsts, 'same')}** searches, at {LONGER} times of it in "
         f"{_held(firsts, 'longer')}; after the stress test in **{_held(stressed, 'longer')}**."
     )
+    for one in stressed:
+        if _fails(one.longer):
+            climb = max(outcome.verdict["draw_up"] for outcome in one.longer)
+            text += (
+                f" That of search {one.search + 1} climbs {climb:.2f} decades on its worst seed "
+                f"(the limit is {Limits().climb:g}), which no seed of the test showed."
+            )
     if late:
         text += (
-            f" {len(late)} of its {len(mine)} settings fail only beyond the horizon: many trials "
-            "tie at the rounding floor, the tie is broken by the number of the trial, and a "
-            "search that looks this far knows nothing of four times of it. Search at the "
-            "horizon that is meant, or stress what comes out."
+            f"\n\nBeyond its horizon the plain ranking is little better than the others: "
+            f"{len(late)} of its {len(mine)} settings fail only there. Many trials tie at the "
+            "rounding floor, where the number of the trial decides, not how far a setting is from "
+            "failing; and a search that looks this far knows nothing of four times of it. Search "
+            "at the horizon that is meant, or stress what comes out."
         )
     return text
 
