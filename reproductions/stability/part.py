@@ -13,6 +13,7 @@ from reproductions.stability import (
     optimizer_tables,
     optimizers,
     ranking,
+    ranking_tables,
     safe_eps,
     untuned,
 )
@@ -60,14 +61,14 @@ def measure(scale: Scale, progress: Progress) -> Measured:
 def section(found: Measured, figures: Path) -> str:
     """The text; the figures are saved."""
     cause.draw(found.courses, figures)
-    ranking.draw(found.picks, figures)
+    ranking_tables.draw(found.picks, figures)
     mini_batches.draw(found.grids, figures)
     untuned.draw(found.trials, figures)
     pieces = (
         optimizer_tables.section(found.findings, found.near),
         safe_eps.section(found.pairs),
         cause.section(found.courses, found.pairs[0].eps),
-        ranking.section(found.picks),
+        ranking_tables.section(found.picks),
         mini_batches.section(found.grids),
         untuned.section(found.trials),
     )
