@@ -30,13 +30,15 @@ def section(found: list[list[Finding]], near: int | None = None) -> str:
 
 1000 inputs, 64 random points, sum of squared errors, full batch: data and initial weights are
 those of the question, to the bit. {horizon:,} steps; lr 1e-4 and 1e-5 (the advice of the accepted
-answer) twice that. lr is 1e-3 where nothing is said, everything else torch's default.
+answer) twice that. lr is 1e-3 where nothing is said, all else the [default](optimizers.md)
+of the optimizer.
 
 `onset` is where sweeper's verdict says that the run fails (1,000 is the end of its grace);
 `minimum` the lowest loss before that, or of all; `first > 1e-8` the first loss above
 that after a hundred steps below it; `tail` the mean of the worst tenth of the last 20 %. A
 forecast knows probes of the sharpness no later than half of the onset and a tenth of the horizon
-(`made at`), and nothing of what came after; its error is against `first > 1e-8`.
+(`made at`), and nothing of what came after; its error is against `first > 1e-8`. `none` says that
+S stays below its threshold within the run, `there already` that it was at it when probed.
 
 {first}
 
