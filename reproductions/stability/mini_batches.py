@@ -213,6 +213,6 @@ def _story(grid: Grid) -> str:
     holds = f"; of those tried, {least:g} is the first that holds" if least else ""
     return (
         f"At lr 1e-3 the perceptron's eps* = {eps:g} fails on {failed} of {len(runs)} seeds"
-        f"{holds}, although the sum over 16 points is flatter than that over all 64: what the "
-        "closed form leaves out, the noise between batches, decides."
+        f"{holds}, although the sum over 16 points is flatter than that over all 64: the "
+        "closed form leaves out the noise between batches."
     )

@@ -38,7 +38,8 @@ of the optimizer.
 that after a hundred steps below it; `tail` the mean of the worst tenth of the last 20 %. A
 forecast knows probes of the sharpness no later than half of the onset and a tenth of the horizon
 (`made at`), and nothing of what came after; its error is against `first > 1e-8`. `none` says that
-S stays below its threshold within the run, `there already` that it was at it when probed.
+S stays below its threshold within the run, `there already` that it was at it when probed. Where a
+run fails early the probe is chosen by its onset, which a user doesn't know beforehand.
 
 {first}
 

@@ -189,10 +189,12 @@ def section(found: Sequence[Trial]) -> str:
     return f"""### {TITLE}
 
 Adam, everything but lr at its default, full batch, one seed: logistic regression on breast cancer
-data (569 x 30, standardized), and the digits network. Nothing about the failure, the verdict or
-the forecast was adjusted to them. `S near its threshold from` is the first of the probes with 90 %
-of it; forecasts of the crossing know probes of the first tenth, and no later than half of the step
-where S comes near or the run fails.
+data (569 x 30, standardized), and the digits network. The verdict, its limits and the forecast are
+those of the perceptron. When to probe was settled after a first look, in which the probes of
+logistic regression came after S had reached its threshold. `S near its threshold from` is the first
+of the probes with 90 % of it; forecasts of the crossing know probes of the first tenth, and no
+later than half of the step where S comes near or the run fails, which nobody knows beforehand: they
+say how well S is carried forward, not that a user would have probed just then.
 
 {page.table(head, [_line(one) for one in found])}
 
@@ -250,8 +252,8 @@ def _told(name: str, runs: Sequence[Trial]) -> str:
         decades = max(one.outcome.verdict["draw_up"] for one in quiet)
         text += (
             f". {len(quiet)} of these hold: S hovers there while the loss goes on falling, with "
-            f"spikes of up to {decades:.1f} decades. To reach the threshold is not yet to fail: "
-            "what makes the perceptron's climb so high is how far it had got"
+            f"spikes of up to {decades:.1f} decades. To reach the threshold is not yet to fail "
+            "by the verdict"
         )
     said = [one for one in runs if one.forecast is not None and one.forecast.step is not None]
     pairs = [
@@ -288,8 +290,9 @@ def _control(one: Trial) -> str:
     else:
         text += (
             f" But **in float64 the same run holds** ({floors}), its loss still falling: rounding "
-            "takes it to the edge here. In float32 the gradients of a cross-entropy near 1e-8 "
-            "vanish, and nothing refreshes the second moment any more."
+            "takes it to the edge here. Probably gradients of a cross-entropy near 1e-8 round to "
+            "zero in float32, so that nothing refreshes the second moment; gradients were not "
+            "looked at."
         )
     said = one.forecast is not None and one.forecast.step is not None
     return text + ("" if said else " It was not forecast: S was not growing in the first tenth.")
