@@ -192,8 +192,8 @@ Adam, everything but lr at its default, full batch, one seed: logistic regressio
 data (569 x 30, standardized), and the digits network. The verdict, its limits and the forecast are
 those of the perceptron. When to probe was settled after a first look, in which the probes of
 logistic regression came after S had reached its threshold. `S near its threshold from` is the
-first of the probes with 90 % of it; forecasts of the crossing know probes of the first tenth, and no
-later than half of the step where S comes near or the run fails. A user does not know that: they
+first of the probes with 90 % of it; forecasts of the crossing know probes of the first tenth, and
+no later than half of the step where S comes near or the run fails. A user does not know that: they
 say how well S is carried forward, not that a user would have probed just then.
 
 {page.table(head, [_line(one) for one in found])}
