@@ -84,6 +84,7 @@ def spec_of(name: str, trials: int, horizon: int, folder: Path) -> SweepSpec:
             },
             "search": {"sampler": "qmc"},
             "budget": {"trials": trials},
+            "stress": {"top": 0},
             "lanes": {"slots": 8, "count": 2, "save": 3.0, "silence": 20.0},
             "storage": str(folder),
         }

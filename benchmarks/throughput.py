@@ -109,6 +109,7 @@ def spec_of(
         },
         "search": {"sampler": "tpe", "seed": 0},
         "budget": {"trials": configs},
+        "stress": {"top": 0},  # the other side has none
         "storage": str(folder),
     }
 

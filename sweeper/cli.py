@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from sweeper.errors import SweepError
 from sweeper.ranking import POLICIES
@@ -64,6 +65,7 @@ def launch(
     """Run the sweep that SPEC describes, with live progress; show the ranking at its end.
 
     Launched again under the same name: finished, the result is shown; interrupted, it goes on.
+    Exit code 1 when nothing held and so nothing is recommended.
     """
     from sweeper.runtime.launch import launch as run
 
@@ -71,7 +73,7 @@ def launch(
     if dry_run:
         _dry_run(loaded)
         return
-    _show_result(run(loaded, local=local, console=_messages()))
+    sys.exit(_show_result(run(loaded, local=local, console=_messages())))
 
 
 @cli.command()
@@ -90,7 +92,7 @@ def resume(name: str, storage: str, local: bool, add_trials: int) -> None:
     from sweeper.runtime.launch import resume as run
 
     found = run(name, storage=storage, local=local, add_trials=add_trials, console=_messages())
-    _show_result(found)
+    sys.exit(_show_result(found))
 
 
 @cli.command()
@@ -131,7 +133,7 @@ def stop(name: str, storage: str) -> None:
     type=click.Choice(POLICIES),
     default="robust",
     show_default=True,
-    help="robust: those that hold, then the tail loss of the worst seeds. final, best, early: "
+    help="robust: those that hold, then the objective of the worst seeds. final, best, early: "
     "mean loss at the end, at its lowest, after a tenth of the horizon. lr_sensitivity: what a "
     "wrong lr costs.",
 )
@@ -166,7 +168,7 @@ def validate(spec: Path, settings: tuple[str, ...]) -> None:
     from sweeper.runtime import plan
 
     loaded = _load(spec, settings, None)
-    plan.task_name(loaded).build()
+    plan.check_task(loaded)
     size = plan.size(loaded)
     click.echo(f"{spec} is valid: {_size_text(size)}.")
 
@@ -244,14 +246,29 @@ def _messages() -> Console:
     return Console(stderr=True)
 
 
-def _show_result(found: SweepHandle) -> None:
+def _show_result(found: SweepHandle) -> int:
+    """Print ranking and recommendation; the exit code, 1 where nothing is recommended."""
+    from sweeper.results.outcome import outcome, refused_table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
     _print_table(found, 10)
+    click.echo()
+    code = 0
+    try:
+        for part in outcome(found.recommendation()):
+            console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+    except SweepError as error:
+        code = 1
+        click.echo(f"Nothing is recommended: {error}")
+        console.print(refused_table(found.refused()))
     storage = found.folder.path.parent
     default = storage == (Path.cwd() / "sweeps").resolve()
     flag = "" if default else f" --storage {storage}"
     click.echo(f"\nFiles: {found.folder.path}")
     click.echo(f"All trials and curves: sweeper ui{flag}  (in a clone: make ui)")
-    click.echo(f"Take the recommended setting along: sweeper export {found.name}{flag}")
+    if not code:
+        click.echo(f"Take the recommended setting along: sweeper export {found.name}{flag}")
+    return code
 
 
 def _print_table(found: SweepHandle, top: int, by: str = "robust") -> None:

@@ -101,6 +101,12 @@ class Space:
             values[key] = space.configuration(draw)
         return values
 
+    def shared(self) -> Iterator[Parameter]:
+        """The parameters that every configuration has: not those of branches."""
+        yield from self.parameters.values()
+        for space in self.nested.values():
+            yield from space.shared()
+
     def flat(self) -> Iterator[Parameter]:
         """Every parameter there is, those of all branches included, each once."""
         for parameter in self.parameters.values():

@@ -9,19 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sweeper import server_url, spec_file
 from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import configuration
-from sweeper.space import Space, corners, parse_space
+from sweeper.ranking.objectives import Objective, parse_objectives
+from sweeper.space import Range, Space, corners, parse_space
 from sweeper.stability.limits import Limits
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DEFAULT = Limits()
+# The samplers that take several objectives.
+_SEVERAL = ("tpe", "nsga2", "qmc", "random")
 
 
 class _Section(BaseModel):
@@ -49,8 +52,11 @@ def _seconds(value: object) -> object:
 class Search(_Section):
     """How configurations are proposed."""
 
-    sampler: Literal["tpe", "random", "qmc"] = "tpe"
-    """tpe learns from the trials before; random and qmc (Sobol points) don't."""
+    sampler: Literal["tpe", "gp", "nsga2", "cmaes", "qmc", "random"] = "tpe"
+    """tpe (any space), gp (a Gaussian process, up to some 200 trials), nsga2 (generations of 16)
+    and cmaes (ranges) learn from the trials before; qmc (Sobol points) and random don't. gp and
+    cmaes leave the parameters of branches, cmaes choices too, to tpe. Several objectives: not gp,
+    not cmaes."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the sampler; a trial's draw depends on it and on the trial's number."""
     mirror: str | None = None
@@ -85,22 +91,35 @@ class Stability(_Section):
     """Share of the horizon that counts as the tail."""
     cvar: float = Field(default=_DEFAULT.cvar, gt=0, le=1)
     """Share of a trial's runs, the worst ones, that make its robust_loss."""
+    probe: bool = True
+    """Measure the curvature while a run trains and forecast its onset of instability. A trial with
+    a run forecast to fail within stress.horizon is infeasible. Costs less than a tenth of the
+    training; the trajectories are the same."""
 
     def limits(self) -> Limits:
         return Limits(self.climb, self.give_back, self.tail, self.cvar)
 
 
+class Seeds(_Section):
+    """Seeds by number."""
+
+    count: int = Field(ge=1, le=10_000)
+    """Runs per trial, seeds 0, 1, ..."""
+    racing: bool = False
+    """Start a trial with one seed, and further ones only while it is feasible: 1, 1, 2, 4, ..."""
+
+
 class Stress(_Section):
-    """The stress test of the winners (not yet active)."""
+    """The stress test of the winners; `top: 0` or `budget: 0` leaves it out."""
 
     top: int = Field(default=8, ge=0)
-    """Trials that are tested."""
-    seeds: int = Field(default=5, ge=1)
+    """Winners that are tested, as far as the budget goes; at least one, and every baseline."""
+    seeds: int = Field(default=5, ge=1, le=1000)
     """Fresh seeds per trial."""
     horizon: str | int = "4x"
-    """Steps, or a multiple of the horizon such as 4x."""
+    """Steps, or a multiple of the horizon such as 4x; forecasts of instability look as far."""
     neighbours: int = Field(default=3, ge=0)
-    """Trials whose neighbouring settings are tested too."""
+    """Trials that held whose neighbouring settings are tested too, on one seed each."""
     budget: float = Field(default=0.5, ge=0)
     """Share of the search's run-steps that the test may take."""
 
@@ -111,6 +130,17 @@ class Stress(_Section):
         if not (value >= 1 if isinstance(value, int) else multiple and float(multiple[1]) > 0):
             raise ValueError("steps >= 1, or a multiple of the horizon such as 4x")
         return value
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a stress test at all."""
+        return self.top > 0 and self.budget > 0
+
+    def steps(self, horizon: int) -> int:
+        """Steps of a run of the stress test, for a search of that horizon."""
+        if isinstance(self.horizon, int):
+            return self.horizon
+        return max(1, round(float(self.horizon.removesuffix("x")) * horizon))
 
 
 class Lanes(_Section):
@@ -186,8 +216,9 @@ class SweepSpec(_Section):
     """Arguments of the task."""
     horizon: int = Field(ge=1, le=1_000_000_000)
     """Optimizer steps of a run."""
-    seeds: int | list[int] = 2
-    """Runs per trial: a count (seeds 0, 1, ...), or a list of seeds."""
+    seeds: int | list[int] | Seeds = 2
+    """Runs per trial: a count (seeds 0, 1, ...), a list of seeds, or {count: 5, racing: true}:
+    further seeds of a trial start only while it is feasible."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the training."""
     baseline: dict[str, Any] | list[dict[str, Any]] = Field(default_factory=list)
@@ -199,7 +230,9 @@ class SweepSpec(_Section):
     prune: str | dict[str, Any] = "none"
     """Early stopping of trials by their loss (not yet active)."""
     objective: str | dict[str, Any] | list[Any] = "robust_loss"
-    """What the search minimises (only robust_loss is active yet)."""
+    """robust_loss, or a metric that the task's evaluate returns, of the worst seeds as robust_loss
+    is: {metric: held_out_accuracy, direction: maximize} (or minimize). A list of several asks for
+    their Pareto front. That the training loss holds is the constraint in every case."""
     stability: Stability = Stability()
     stress: Stress = Stress()
     lanes: Lanes = Lanes()
@@ -227,7 +260,9 @@ class SweepSpec(_Section):
 
     @field_validator("seeds")
     @classmethod
-    def _some_seeds(cls, value: int | list[int]) -> int | list[int]:
+    def _some_seeds(cls, value: int | list[int] | Seeds) -> int | list[int] | Seeds:
+        if isinstance(value, Seeds):
+            return value
         if isinstance(value, int):
             if not 1 <= value <= 10_000:
                 raise ValueError("a count from 1 to 10000")
@@ -238,8 +273,22 @@ class SweepSpec(_Section):
         return value
 
     @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the search optimises, the first one first."""
+        return parse_objectives(self.objective)
+
+    @property
     def seed_list(self) -> list[int]:
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+        """All seeds of a trial."""
+        if isinstance(self.seeds, list):
+            return list(self.seeds)
+        return list(range(self.seeds if isinstance(self.seeds, int) else self.seeds.count))
+
+    @property
+    def first_seeds(self) -> int:
+        """With how many of its seeds a trial starts."""
+        is_racing = isinstance(self.seeds, Seeds) and self.seeds.racing
+        return 1 if is_racing else len(self.seed_list)
 
     @property
     def baselines(self) -> list[dict[str, Any]]:
@@ -257,6 +306,11 @@ class SweepSpec(_Section):
         return parse_space(self.space)
 
     @property
+    def probed_steps(self) -> int | None:
+        """Steps up to which forecasts look; None where runs aren't probed."""
+        return self.stress.steps(self.horizon) if self.stability.probe else None
+
+    @property
     def folder(self) -> Path:
         """The sweep's own folder, absolute; raises SweepError for `~name` of nobody."""
         try:
@@ -272,11 +326,9 @@ class SweepSpec(_Section):
 
     def not_yet_active(self) -> list[str]:
         """Keys that were given and have no effect in this version."""
-        keys: list[str] = ["stress"] if "stress" in self.model_fields_set else []
+        keys: list[str] = []
         if self.prune != "none":
             keys.append("prune")
-        if self.objective != "robust_loss":
-            keys.append("objective")
         if "children" in self.tracking.model_fields_set:
             keys.append("tracking.children")
         return keys
@@ -323,13 +375,38 @@ def check(
 
 
 def _check_settings(spec: SweepSpec) -> None:
-    """Check what pydantic doesn't know: the server, the space, the baselines, their warm-ups."""
+    """Check what pydantic doesn't know: server, space, sampler, baselines, their warm-ups."""
     if spec.study_url is not None:
         server_url.check(spec.study_url)
+    longer = spec.stress.steps(spec.horizon)
+    if spec.stress.is_on and longer < spec.horizon:
+        raise SweepError(
+            f"{spec.stress.horizon!r} is {longer:,} steps",
+            where="stress.horizon",
+            allowed=f"at least the horizon, {spec.horizon:,} steps",
+        )
+    _check_sampler(spec)
     given = spec._given_baselines()
     given += [("space", one) for one in corners(parse_space(spec.space))]
     for key, one in given:
         configuration.check_horizon(configuration.parse(one, key), spec.horizon, f"{key}.schedule")
+
+
+def _check_sampler(spec: SweepSpec) -> None:
+    """Refuse a sampler that can't search the space or the objectives."""
+    sampler = spec.search.sampler
+    if len(spec.objectives) > 1 and sampler not in _SEVERAL:
+        raise SweepError(
+            f"{sampler!r} takes one objective, and there are {len(spec.objectives)}",
+            where="search.sampler",
+            allowed=one_of(_SEVERAL),
+        )
+    if sampler == "cmaes" and not any(isinstance(p, Range) for p in spec.parsed_space.shared()):
+        raise SweepError(
+            "'cmaes' searches ranges, and the space has none outside the branches of a choice",
+            where="search.sampler",
+            cure="Take another one, such as tpe.",
+        )
 
 
 def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, str]:
@@ -337,15 +414,16 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, s
     errors = error.errors()
     unknown = next((one for one in errors if one["type"] == "extra_forbidden"), None)
     if unknown is not None:
-        *path, key = (str(part) for part in unknown["loc"])
-        known = _known_keys(path)
+        *place, last = unknown["loc"]
+        where, key = _key(raw, place), str(last)
+        known = _known_keys(where)
         mistake = SweepError(
             f"unknown key {shown(key)}",
-            where=".".join(path),
+            where=where,
             allowed=one_of(known),
             cure=nearest(key, known),
         )
-        return mistake, ".".join([*path, key])
+        return mistake, f"{where}.{key}" if where else key
     first = errors[0]
     if first["type"] == "missing":
         return SweepError(f"the key {first['loc'][-1]!r} is missing"), ""
@@ -355,15 +433,17 @@ def _explain(error: ValidationError, raw: dict[str, Any]) -> tuple[SweepError, s
     same = [one for one, found in zip(errors, keys, strict=True) if found == key]
     value = same[0]["input"]
     options = re.findall("'([^']*)'", " ".join(one["msg"] for one in same))
-    allowed = " or ".join(_allowed(one["type"], one["msg"]) for one in same)
+    allowed = " or ".join(dict.fromkeys(_allowed(one) for one in same))
     return SweepError(shown(value), where=key, allowed=allowed, cure=nearest(value, options)), key
 
 
-def _allowed(kind: str, message: str) -> str:
+def _allowed(error: Mapping[str, Any]) -> str:
     """What pydantic wants, without its introduction."""
-    if kind in ("dict_type", "model_type"):
+    if error["type"] in ("dict_type", "model_type"):
         return "a mapping"
-    plain = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "missing":
+        return f"a mapping with {error['loc'][-1]}"
+    plain = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     words = {"a valid integer": "an int", "a valid string": "text"}
     return words.get(plain, plain.replace("a valid ", "a "))
 
@@ -379,8 +459,11 @@ def _key(raw: Any, location: Sequence[str | int]) -> str:
     return dotted
 
 
-def _known_keys(path: Sequence[str]) -> list[str]:
+def _known_keys(where: str) -> list[str]:
+    """The keys of a section by its dotted key."""
     model: Any = SweepSpec
-    for key in path:
-        model = model.model_fields[key].annotation
+    for key in where.split(".") if where else ():
+        annotation = model.model_fields[key].annotation
+        members = get_args(annotation) or (annotation,)
+        model = next(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
     return list(model.model_fields)

@@ -17,6 +17,7 @@ task: perceptron
 horizon: 50
 space: {lr: {log_uniform: [1e-5, 1e-1]}}
 budget: {trials: 2}
+stress: {top: 0}
 """
 
 
@@ -174,10 +175,9 @@ def test_inactive_keys_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC + "stress: {top: 4}\nprune: median\n")
+    spec.write_text(SPEC + "prune: median\n")
     code, out, errors = call(monkeypatch, capsys, "validate", spec)
     assert code == 0
-    assert "Note: stress is accepted" in errors
     assert "Note: prune is accepted" in errors
     assert "4 runs, 200 run-steps" in out
 
@@ -204,10 +204,12 @@ def test_all_failed_recommends_nothing(
     spec.write_text(SPEC.replace("{lr: {log_uniform: [1e-5, 1e-1]}}", diverging))
     monkeypatch.chdir(tmp_path)
     flags = ("--local", "--set", "lanes.slots=4")
-    assert call(monkeypatch, capsys, "launch", spec, *flags)[0] == 0
+    code, out, _ = call(monkeypatch, capsys, "launch", spec, *flags)
+    assert code == 1
+    assert "Nothing is recommended: " in out
     code, _, errors = call(monkeypatch, capsys, "export", "small")
     assert code == 2
-    assert "all 2 trials of 'small' failed" in errors
+    assert "2 of 2 trials of 'small' failed; trial 0 failed on 2 of 2 seeds" in errors
     code, out, _ = call(monkeypatch, capsys, "best", "small", "--format", "json")
     assert [row["failure_fraction"] for row in json.loads(out)] == [1.0, 1.0]
     assert not (tmp_path / "sweeps" / "small" / "recommended.json").exists()

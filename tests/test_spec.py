@@ -26,9 +26,9 @@ baseline budget budget.run_steps budget.time budget.trials dtype horizon lanes l
 lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune record
 record.update_cosine search
 search.mirror search.sampler search.seed seeds space stability stability.climb stability.cvar
-stability.give_back stability.tail storage stress stress.budget stress.horizon stress.neighbours
-stress.seeds stress.top study_url task task_args tracking tracking.children tracking.later
-tracking.uri"""
+stability.give_back stability.probe stability.tail storage stress stress.budget
+stress.horizon stress.neighbours stress.seeds stress.top study_url task task_args
+tracking tracking.children tracking.later tracking.uri"""
 
 
 @pytest.fixture
@@ -183,7 +183,13 @@ def test_meaning_is_what_decides_the_results(written) -> None:  # type: ignore[n
     path = written(GOOD)
     free = ["storage=/x", "lanes.slots=4", "budget.trials=9", "tracking.later=true"]
     assert load(path, free).meaning() == load(path).meaning()
-    for setting in ("horizon=101", "seeds=3", "search.seed=1", "stability.tail=0.1", "space.lr=1"):
+    for setting in (
+        "horizon=101",
+        "seeds=3",
+        "search.seed=1",
+        "stability.probe=false",
+        "space.lr=1",
+    ):
         assert load(path, [setting]).meaning() != load(path).meaning()
 
 
@@ -191,13 +197,13 @@ def test_meaning_is_what_decides_the_results(written) -> None:  # type: ignore[n
     ("text", "keys"),
     [
         ("", []),
-        ("stress: {}", ["stress"]),
+        ("stress: {}", []),
         ("study_url: postgresql://h/d", []),
         ("prune: none", []),
         ("prune: hyperband", ["prune"]),
         ("prune: {kind: median}", ["prune"]),
         ("objective: robust_loss", []),
-        ("objective: [robust_loss, accuracy]", ["objective"]),
+        ("objective: [robust_loss, {metric: accuracy, direction: maximize}]", []),
         ("tracking: {children: 9, later: true}", ["tracking.children"]),
         ("tracking: {later: true}", []),
     ],
@@ -267,3 +273,12 @@ def test_overrides_come_last(written) -> None:  # type: ignore[no-untyped-def]
 def test_the_registry_refuses_a_task_by_its_name(task: str, message: str) -> None:
     with pytest.raises(SweepError, match=f"^task: {message}$"):
         registry.check(task, {})
+
+
+def test_forecasts_look_as_far_as_the_stress_test(written) -> None:  # type: ignore[no-untyped-def]
+    path = written(GOOD)
+    horizon = load(path).horizon
+    assert load(path).probed_steps == 4 * horizon
+    assert load(path, ["stress.horizon=900"]).probed_steps == 900
+    assert load(path, ["stress.horizon=1.5x"]).probed_steps == round(1.5 * horizon)
+    assert load(path, ["stability.probe=false"]).probed_steps is None

@@ -31,8 +31,9 @@ VALUES = [
     ("horizon", "true", "True; allowed: an int"),
     ("horizon", "null", "None; allowed: an int"),
     ("seeds", "0", "0; allowed: a count from 1 to 10000"),
-    ("seeds", "true", "True; allowed: an int or a list"),
-    ("seeds", "'2'", "'2'; allowed: an int or a list"),
+    ("seeds", "true", "True; allowed: an int or a list or a mapping"),
+    ("seeds", "'2'", "'2'; allowed: an int or a list or a mapping"),
+    ("seeds", "{racing: true}", ".*; allowed: an int or a list or a mapping with count"),
     ("seeds", "[]", r"\[\]; allowed: 1 to 10000 seeds, all different"),
     ("seeds", "[1, 1]", r"\[1, 1\]; allowed: 1 to 10000 seeds, all different"),
     ("seeds", "[-1]", r"\[-1\]; allowed: seeds from 0 to 2\*\*31 - 1"),
@@ -46,10 +47,22 @@ VALUES = [
     ("search", "tpe", "'tpe'; allowed: a mapping"),
     ("study_url", "3", "3; allowed: text"),
     ("prune", "3", "3; allowed: text or a mapping"),
+    ("objective", "3", "3; allowed: text or a mapping or a list"),
+    ("objective", "accuracy", "'accuracy'; allowed: robust_loss, or {metric: name, .*"),
+    ("objective", "robust_los", r"'robust_los'; .*\. Did you mean 'robust_loss'\?"),
+    ("objective", "[]", r"\[\]; allowed: one objective or more, all different"),
+    ("objective", "[robust_loss, robust_loss]", r"\[.*\]; allowed: one .* all different"),
+    ("objective", "{metric: a}", "the key 'direction' is missing; allowed: robust_loss, or .*"),
+    ("objective", "{direction: minimize}", "the key 'metric' is missing; .*"),
+    (
+        "objective",
+        "{metrik: a, direction: minimize}",
+        r"unknown key 'metrik'; allowed: direction, metric\. Did you mean 'metric'\?",
+    ),
 ]
 # The same one level down: section, key, value.
 NESTED = [
-    ("search", "sampler", "tpp", r"'tpp'; allowed: 'tpe', 'random' or 'qmc'\. .*'tpe'\?"),
+    ("search", "sampler", "tpp", r"'tpp'; allowed: 'tpe', 'gp', .* or 'random'\. .*'tpe'\?"),
     ("search", "seed", "-1", "-1; allowed: greater than or equal to 0"),
     ("search", "seed", "1.5", r"1\.5; allowed: an int"),
     ("budget", "trials", "0", "0; allowed: greater than or equal to 1"),
@@ -74,6 +87,7 @@ NESTED = [
     ("lanes", "gpus", "all", "'all'; allowed: 'auto' or a number"),
     ("tracking", "later", "1", "1; allowed: a boolean"),
     ("tracking", "children", "-1", "-1; allowed: auto, or an int >= 0"),
+    ("seeds", "count", "0", "0; allowed: greater than or equal to 1"),
     ("stress", "horizon", "4y", "'4y'; allowed: steps >= 1, or a multiple of the horizon .*"),
     ("stress", "horizon", "0x", "'0x'; allowed: steps >= 1, .*"),
     ("stress", "horizon", "0", "0; allowed: steps >= 1, .*"),
@@ -118,6 +132,23 @@ LINES = [
     ("task_args: \0", ": not YAML: .*"),
     ("baseline:\n- {}\n- {lr: 0}", r", line 7: baseline\[1\]\.lr: 0 is out of range; .*"),
     ("baseline:\n- 3", r", line 6: baseline\[0\]: 3; allowed: a mapping"),
+    ("objective: [robust_loss, acc]", r", line 5: objective\[1\]: 'acc'; allowed: robust_loss.*"),
+    (
+        "objective:\n- {metric: a, direction: maximise}",
+        r", line 6: objective\[0\]\.direction: 'maximise'; allowed: maximize, minimize\. .*",
+    ),
+    (
+        "objective: {metric: robust_loss, direction: maximize}",
+        r", line 5: objective\.metric: 'robust_loss'; allowed: the name of a metric that .*",
+    ),
+    (
+        "search: {sampler: gp}\nobjective: [robust_loss, {metric: a, direction: maximize}]",
+        r", line 5: search\.sampler: 'gp' takes one objective, and there are 2; allowed: .*",
+    ),
+    (
+        "search: {sampler: cmaes}\nobjective: [robust_loss, {metric: a, direction: maximize}]",
+        r", line 5: search\.sampler: 'cmaes' takes one objective, .*",
+    ),
     ("seeds: [1, x]", r", line 5: seeds\[1\]: 'x'; allowed: an int"),
     (
         "baseline: {schedule: {kind: cosine, warmup: {steps: 101}}}",
@@ -234,3 +265,14 @@ def test_storage_of_nobody() -> None:
     raw = {"name": "a", "task": "b", "horizon": 1, "space": {"lr": 1}}
     with pytest.raises(SweepError, match="storage: '~nobody_here/x': "):
         _ = check({**raw, "storage": "~nobody_here/x"}).folder
+
+
+def test_cmaes_needs_a_range_that_every_trial_has(tmp_path: Path) -> None:
+    space = "{lr: 1e-3, schedule: {choice: {constant: {}, cosine: {final: {uniform: [0, 1]}}}}}"
+    found = message(tmp_path, text_of(space=space) + "search: {sampler: cmaes}\n")
+    assert re.fullmatch(
+        r", line 5: search\.sampler: 'cmaes' searches ranges, .* such as tpe\.", found
+    )
+    nested = "{lr: 1e-3, schedule: {kind: cosine, final: {uniform: [0, 1]}}}"
+    (tmp_path / "nested.yaml").write_text(text_of(space=nested) + "search: {sampler: cmaes}\n")
+    assert load(tmp_path / "nested.yaml").search.sampler == "cmaes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from reproductions.progress import Progress
 from reproductions.runs import Order, Outcome, train
 from reproductions.scale import Scale
 from reproductions.stability import problem, wording
-from sweeper.ranking.evidence import Evidence
-from sweeper.ranking.ranking import rank
+from sweeper.results.sweep import SweepHandle
+from sweeper.study.database import STRESS
+from sweeper.study.standing import order
 
 TITLE = "Which ranking picks settings that hold?"
 HORIZON, LONGER, TRIALS, SEARCHES, TOP = 5_000, 4, 128, 3, 5
@@ -26,11 +28,9 @@ POLICIES = {
     "best": "lowest loss",
     "final": "final loss",
     "early": "early loss",
+    "search": "sweeper, search alone",
     "robust": "sweeper",
-    "stress": "sweeper, stressed",
 }
-# The stress test: so many of the first, trained for longer on seeds of its own.
-STRESSED, STRESS_SEEDS = 16, (50, 51, 52, 53)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +97,20 @@ def _search(seed: int, horizon: int, scale: Scale) -> dict[str, list[dict[str, A
             "storage": folder,
         }
         handle = sweeper.launch(spec, local=True, console=Console(quiet=True))
-        tops = {policy: handle.best(TOP, by=policy) for policy in POLICIES if policy != "stress"}
-        tops["stress"] = _stressed(handle.ranking(), horizon, scale)[:TOP]
-        return {policy: [row["config"] for row in rows] for policy, rows in tops.items()}
+        tops = {policy: handle.best(TOP, by=policy) for policy in POLICIES if policy != "search"}
+        tops["search"] = _without_stress_test(handle)[:TOP]
+        return {policy: [row["config"] for row in tops[policy]] for policy in POLICIES}
 
 
-def _stressed(ranking: list[dict[str, Any]], horizon: int, scale: Scale) -> list[dict[str, Any]]:
-    """The ranking once the first of it have had a stress test, by sweeper's policy for that."""
-    first = ranking[: max(TOP, scale.count(STRESSED))]
-    configs = {str(row["trial"]): row["config"] for row in first}
-    seeds = STRESS_SEEDS[: scale.count(len(STRESS_SEEDS))]
-    runs = _retrain(configs, LONGER * horizon, scale, seeds)
-    stress = {int(trial): [one.verdict for one in several] for trial, several in runs.items()}
-    return rank(ranking, "robust", Evidence(stress=stress))
+def _without_stress_test(handle: SweepHandle) -> list[dict[str, Any]]:
+    """The ranking as it would be had the sweep ended with its search."""
+    with closing(handle.folder.database()) as database:
+        trials = [trial for trial in database.trials() if trial.origin != STRESS]
+        results: dict[int, list[dict[str, Any]]] = {}
+        for row in database.runs():
+            if row.result is not None:
+                results.setdefault(row.run.trial, []).append(row.result)
+    return order(handle.spec, trials, results)
 
 
 def _retrain(

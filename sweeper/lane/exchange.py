@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from sweeper.errors import SweepError
 from sweeper.lane import rows, trajectories
 from sweeper.lane.protocol import Answer, Report, StudyPort
 from sweeper.lane.storage import Storage
+from sweeper.lane.trajectories import Piece
 
 _LONGEST_DELAY_S = 5.0
 _LEAVING_PATIENCE_S = 5.0
@@ -23,7 +23,7 @@ class Parcel:
     """What one exchange carries: trajectories and rows still to be written, results."""
 
     done: dict[int, dict[str, Any]] = field(default_factory=dict)
-    pieces: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     saves: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     saved: dict[int, int] = field(default_factory=dict)
     lost: list[int] = field(default_factory=list)

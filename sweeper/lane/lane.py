@@ -15,6 +15,7 @@ from sweeper.lane import rows
 from sweeper.lane.exchange import Exchange, Parcel
 from sweeper.lane.memory import PackTooLargeError, lack_of_memory_told
 from sweeper.lane.pack import SAMPLE_EVERY, Machine, Pack
+from sweeper.lane.probing import Probing
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
 from sweeper.lane.record import Record
 from sweeper.lane.storage import Storage
@@ -46,13 +47,15 @@ class LaneSettings:
         capacity: slots.
         machine: device, dtype, compiled or not.
         limits: by which runs are judged.
-        horizon: of the runs; chunks divide it evenly.
+        horizon: of the runs of the search; chunks divide it evenly.
         chunk_s: seconds that a chunk should take.
         save_s: seconds between row files.
         silence_s: seconds without a report after which the lane is taken for dead.
         patience_s: seconds for which the storage may fail.
         extras: hyperparameters with state of their own that runs may set; None for all.
         update_cosine: whether to record the cosine of successive updates.
+        stress_horizon: steps up to which the forecasts of a run look, see ProbeLog; None for runs
+            that aren't probed.
     """
 
     task: TaskName
@@ -66,6 +69,7 @@ class LaneSettings:
     patience_s: float = 600.0
     extras: frozenset[str] | None = None
     update_cosine: bool = False
+    stress_horizon: int | None = None
 
 
 class Lane:
@@ -82,6 +86,8 @@ class Lane:
         self.waiting: deque[Grant] = deque()
         self.outbox = Parcel()
         self.rate = 0.0
+        self._probing: Probing | None = None  # once a run is due
+        self._probe_s = 0.0  # seconds, the longest
         self._exchange = Exchange(study, storage, who.process, settings.patience_s)
         self._chunks: dict[Program, int] = {}
         self._step_s: dict[Program, float] = {}  # seconds
@@ -182,7 +188,9 @@ class Lane:
                     update_cosine=settings.update_cosine,
                 )
             self.packs[program] = pack
-        record = Record(grant.run, self.task, settings.limits, settings.machine.eps)
+        record = Record(
+            grant.run, self.task, settings.limits, settings.machine.eps, settings.stress_horizon
+        )
         row = self._read_row(grant)
         if row is None and grant.row_file is not None:
             self.outbox.lost.append(grant.run.id)  # the study grants it again, from its start
@@ -204,7 +212,9 @@ class Lane:
             return None
 
     def _drop(self, run: int) -> None:
-        self.records.pop(run, None)
+        record = self.records.pop(run, None)
+        if self._probing is not None and record is not None and record.probes is not None:
+            self._probing.forget(record.probes)
         self.waiting = deque(grant for grant in self.waiting if grant.run.id != run)
         self.outbox.done.pop(run, None)
         self.outbox.pieces = [piece for piece in self.outbox.pieces if piece[0] != run]
@@ -222,8 +232,9 @@ class Lane:
 
     def _train_pack(self, program: Program, pack: Pack) -> int:
         before = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
-        left = max(self.records[run].run.horizon - step for run, step in before.items())
-        steps = min(self._chunk(program), left)
+        ends = {run: self.records[run].run.horizon for run in before}
+        left = max(ends[run] - step for run, step in before.items())
+        steps = min(self._chunk(program), left, self._until_event(pack))
         started = time.perf_counter()
         with lack_of_memory_told():
             series = pack.train(steps)
@@ -234,7 +245,46 @@ class Lane:
             record.take(series[:, :, slot])
             if record.ended:
                 self._finish(record, pack, slot)
-        return sum(min(steps, self.settings.horizon - step) for step in before.values())
+        self._probe(pack)
+        return sum(min(steps, end - before[run]) for run, end in ends.items())
+
+    def _until_event(self, pack: Pack) -> int:
+        """Steps until the first run is due for a probe or ends, in whole tens: all rows are at
+        the same place between two samples."""
+        steps = []
+        for run in pack.runs():
+            record = self.records[run]
+            due = record.probes.next_step(record.step) if record.probes is not None else None
+            steps.append((due or record.run.horizon) - record.step)
+        return SAMPLE_EVERY * math.ceil(min(steps) / SAMPLE_EVERY)
+
+    def _probe(self, pack: Pack) -> None:
+        """Copy the runs that are due, and measure them when a batch is full.
+
+        Of a run that has failed there is nothing left to forecast.
+        """
+        due = {
+            slot: record.probes
+            for run, slot in pack.runs().items()
+            if (record := self.records[run]).probes is not None
+            and record.step in record.probes.steps
+            and not record.verdict.failed
+        }
+        if not due:
+            return
+        started = time.perf_counter()
+        with lack_of_memory_told():
+            if self._probing is None:
+                capacity, machine = self.settings.capacity, self.settings.machine
+                self._probing = Probing(self.task, capacity, machine)
+            self._probing.take(pack, list(due), list(due.values()))
+        self._probe_s = max(self._probe_s, time.perf_counter() - started)
+
+    def _measure_probes(self, record: Record | None = None) -> None:
+        """Measure what waits, of one run or of all, before anybody reads it."""
+        if self._probing is not None and (record is None or record.probes is not None):
+            with lack_of_memory_told():
+                self._probing.flush(record.probes if record is not None else None)
 
     def _chunk(self, program: Program) -> int:
         # The first chunk compiles and tells how long a step takes; it is kept short.
@@ -250,10 +300,11 @@ class Lane:
 
     def _finish(self, record: Record, pack: Pack, slot: int) -> None:
         run = record.run.id
+        self._measure_probes(record)
         result = record.result()
         result["evaluation"] = pack.evaluate(slot) if result["finite"] else {}
         self.outbox.done[run] = result
-        self.outbox.pieces.append((run, *record.take_pending()))
+        self.outbox.pieces.append(record.take_pending())
         pack.remove(slot)
         del self.records[run]
 
@@ -261,6 +312,7 @@ class Lane:
         if not self._is_save_due():
             return
         self._last_save = time.monotonic()
+        self._measure_probes()
         for pack in self.packs.values():
             for run, slot in pack.runs().items():
                 record = self.records[run]
@@ -268,7 +320,7 @@ class Lane:
                     continue
                 self.outbox.saves[run] = {**pack.row(slot), **record.save()}
                 self.outbox.saved[run] = record.step
-                self.outbox.pieces.append((run, *record.take_pending()))
+                self.outbox.pieces.append(record.take_pending())
 
     def _is_new_pack(self) -> bool:
         """Whether a pack is to be compiled of which the study has not heard yet."""
@@ -311,7 +363,7 @@ class Lane:
     def _quiet_s(self) -> float:
         """Seconds without a report that mean nothing: slow steps make long chunks."""
         chunk_s = sum(self._chunk(program) * s for program, s in self._step_s.items())
-        return max(self.settings.silence_s, 3 * chunk_s)
+        return max(self.settings.silence_s, 3 * (chunk_s + self._probe_s))
 
     def _room(self) -> int:
         """Free slots, and those whose run ends within the next chunk."""

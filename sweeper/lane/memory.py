@@ -22,12 +22,17 @@ def lack_of_memory_told() -> Iterator[None]:
     """Raise PackTooLargeError for what PyTorch says in three ways."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise PackTooLargeError(_first_line(error)) from error
-    except RuntimeError as error:
-        if not any(words in str(error) for words in _LACK):
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
             raise
         raise PackTooLargeError(_first_line(error)) from error
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error says."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACK)
 
 
 def use_huge_pages() -> None:

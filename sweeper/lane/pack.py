@@ -125,6 +125,12 @@ class Pack:
         assert row is not None, f"slot {slot} is empty"
         return row.step
 
+    def seed_of(self, slot: int) -> int:
+        """Seed of the run in a slot."""
+        run = self._slots[slot]
+        assert run is not None, f"slot {slot} is empty"
+        return run.seed
+
     def place(self, run: Run, row: SavedRow | None = None) -> int:
         """Put a run into an empty slot, from its start or from a saved row; returns the slot."""
         slot = self._slots.index(None)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from sweeper.lane.pack import SAMPLE_EVERY
+from sweeper.lane.probe_log import ProbeLog
 from sweeper.lane.run import Run
+from sweeper.lane.trajectories import Piece
 from sweeper.optim.catalog import SERIES
 from sweeper.optim.configuration import parse
 from sweeper.stability.limits import Limits
@@ -23,18 +25,35 @@ _CURVE_POINTS = 40
 
 
 class Record:
-    """The record of one run. Feed it the series of every step once, in order."""
+    """The record of one run. Feed it the series of every step once, in order.
 
-    def __init__(self, run: Run, task: Task, limits: Limits, eps: float) -> None:
-        schedule = parse(run.config).schedule
+    Args:
+        eps: relative rounding of the run's dtype.
+        stress_horizon: steps up to which forecasts look; None where the run isn't probed.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        task: Task,
+        limits: Limits,
+        eps: float,
+        stress_horizon: int | None = None,
+    ) -> None:
+        configuration = parse(run.config)
         facts = RunFacts(
             horizon=run.horizon,
-            warmup=schedule.warmup_steps(run.horizon),
+            warmup=configuration.schedule.warmup_steps(run.horizon),
             epoch_steps=task.epoch_steps,
             floor=task.floor(eps, 1.0),
         )
         self.run = run
         self.verdict = Verdict(facts, limits)
+        self.probes: ProbeLog | None = None
+        if stress_horizon is not None:
+            self.probes = ProbeLog(
+                configuration, facts, stress_horizon, full_batch=task.batch_size is None
+            )
         self.curve: list[list[float | None]] = []
         self.step = 0
         self.written = 0  # steps whose trajectory was handed over by `take_pending`
@@ -48,12 +67,12 @@ class Record:
         return whole or not self.verdict.finite or self.verdict.hopeless
 
     def take(self, series: np.ndarray) -> None:
-        """The next steps, `[n, S]`; what lies past the horizon or the first NaN is left out."""
+        """The next steps, `[n, S]`; what lies past the run's end, early or not, is left out."""
         series = series[: self.run.horizon - self.step]
-        bad = np.flatnonzero(~np.isfinite(series[:, 0]))
-        if bad.size:
-            series = series[: bad[0] + 1]
+        before = self.verdict.steps
         self.verdict.update(series[:, 0])
+        # What ends a run early is on record, and nothing after it: chunks may be of any length.
+        series = series[: self.verdict.steps - before + (not self.verdict.finite)]
         for mark in self._marks[
             np.isin(self._marks, np.arange(self.step, self.step + len(series)))
         ]:
@@ -63,30 +82,36 @@ class Record:
         self._pending.append(series)
         self.step += len(series)
 
-    def take_pending(self) -> tuple[int, np.ndarray]:
-        """First step and series `[n, S]` of what was not yet taken; forgets it."""
+    def take_pending(self) -> Piece:
+        """The trajectory that was not yet taken; forgets it."""
         first, pending = self.written, self._pending
         self._pending, self.written = [], self.step
-        return first, np.concatenate(pending) if pending else np.empty((0, len(SERIES)))
+        series = np.concatenate(pending) if pending else np.empty((0, len(SERIES)))
+        probes = self.probes.within(first, self.step) if self.probes else []
+        return Piece(self.run.id, first, series, probes)
 
     def result(self) -> dict[str, Any]:
-        """Verdict and thinned curve in plain values."""
-        return {**self.verdict.result(), "curve": self.curve}
+        """Verdict, probes and thinned curve in plain values."""
+        probes = self.probes.result() if self.probes else {}
+        return {**self.verdict.result(), **probes, "curve": self.curve}
 
     def save(self) -> dict[str, Tensor]:
         """The record as plain tensors, beside the row of the same step."""
         values, arrays = self.verdict.state()
-        text = json.dumps(
-            {"schema": SCHEMA, "step": self.step, "values": values, "curve": self.curve}
-        )
+        state = {"schema": SCHEMA, "step": self.step, "values": values, "curve": self.curve}
+        if self.probes:
+            state["probes"] = self.probes.found
+        text = json.dumps(state)
         saved = {
             f"verdict.{name}": torch.from_numpy(array.copy()) for name, array in arrays.items()
         }
+        if self.probes and self.probes.vector is not None:
+            saved["probe.vector"] = self.probes.vector.cpu()
         saved["record"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
         return saved
 
     def restore(self, saved: dict[str, Tensor]) -> None:
-        """Go on from what `save` gave."""
+        """Go on from what `save` gave; a record of a version without probes has none so far."""
         state = json.loads(saved["record"].numpy().tobytes())
         arrays = {
             name.removeprefix("verdict."): tensor.numpy()
@@ -96,6 +121,8 @@ class Record:
         self.verdict.restore(state["values"], arrays)
         self.step = self.written = state["step"]
         self.curve = state["curve"]
+        if self.probes:
+            self.probes.restore(state.get("probes", ()), saved.get("probe.vector"))
 
 
 def curve_steps(horizon: int) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Trajectories in Parquet: one part per lane and flush, sorted by (run, step).
 
-The loss of every step; statistics and learning rate of every tenth. A part counts
-only with the spans that the study's database names, so a part that a crash left behind is ignored.
+The loss of every step; statistics and learning rate of every tenth; what a probe found at its
+step. A part counts only with the spans that the study's database names, so a part that a crash
+left behind is ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,32 @@ from sweeper.lane.storage import Storage
 from sweeper.optim.catalog import SERIES
 
 FOLDER = "trajectories"
+# Of a probe, in float64, and the step that it forecasts.
+PROBES = (
+    "sharpness",
+    "gradient_curvature",
+    "moment_share",
+    "top_eigenvalue",
+    "bottom_eigenvalue",
+    "hessian_trace",
+)
+FORECAST = "forecast_step"
+
+
+class Piece(NamedTuple):
+    """A part of the trajectory of one run.
+
+    Args:
+        run: its id.
+        first: its first step.
+        series: `[n, S]` in the order of SERIES.
+        probes: within these steps, `step` and values by the names of PROBES and FORECAST.
+    """
+
+    run: int
+    first: int
+    series: np.ndarray
+    probes: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +65,31 @@ class Part:
     spans: tuple[Span, ...]
 
 
-def write_part(
-    storage: Storage, name: str, pieces: Iterable[tuple[int, int, np.ndarray]]
-) -> Part | None:
-    """Write pieces (run, first step, series `[n, S]`) as one part; None when there is no step."""
-    kept = sorted((p for p in pieces if len(p[2])), key=lambda piece: piece[:2])
+def write_part(storage: Storage, name: str, pieces: Iterable[Piece]) -> Part | None:
+    """Write pieces as one part; None when there is no step."""
+    kept = sorted((p for p in pieces if len(p.series)), key=lambda piece: piece[:2])
     if not kept:
         return None
-    table = pa.concat_tables([_table(*piece) for piece in kept])
+    table = pa.concat_tables([_table(piece) for piece in kept])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", use_dictionary=["run"])
     path = f"{FOLDER}/{name}.parquet"
     storage.write(path, sink.getvalue().to_pybytes())
-    spans = tuple(Span(run, first, first + len(series)) for run, first, series in kept)
+    spans = tuple(Span(one.run, one.first, one.first + len(one.series)) for one in kept)
     return Part(path, spans)
 
 
 def read(storage: Storage, parts: Sequence[Part]) -> pa.Table:
-    """All named trajectories, columns run, step and SERIES, sorted; null where nothing is known.
+    """All named trajectories, sorted; null where nothing is known.
+
+    Columns are run, step, SERIES, PROBES and FORECAST.
 
     Raises:
         SweepError: a part is gone or broken.
     """
     tables = [_named_rows(storage, part) for part in parts]
     if not tables:
-        return _table(0, 0, np.empty((0, len(SERIES)), dtype=np.float32))
+        return _table(Piece(0, 0, np.empty((0, len(SERIES)), dtype=np.float32)))
     # Parts of an earlier version have fewer columns.
     table = pa.concat_tables(tables, promote_options="default")
     return table.sort_by([("run", "ascending"), ("step", "ascending")])
@@ -83,7 +111,8 @@ def _named_rows(storage: Storage, part: Part) -> pa.Table:
     return table.filter(pa.array(named))
 
 
-def _table(run: int, first: int, series: np.ndarray) -> pa.Table:
+def _table(piece: Piece) -> pa.Table:
+    run, first, series, probes = piece
     steps = np.arange(first, first + len(series), dtype=np.int32)
     columns = {
         "run": pa.array(np.full(len(series), run, dtype=np.int32)),
@@ -93,4 +122,19 @@ def _table(run: int, first: int, series: np.ndarray) -> pa.Table:
     for index, name in enumerate(SERIES[1:], start=1):
         column = np.ascontiguousarray(series[:, index])
         columns[name] = pa.array(column, mask=np.isnan(column))
+    for name in (*PROBES, FORECAST):
+        columns[name] = _sparse(name, {one["step"] - first: one[name] for one in probes}, steps)
     return pa.table(columns)
+
+
+def _sparse(name: str, values: Mapping[int, Any], steps: np.ndarray) -> pa.Array:
+    """A column that is null but at some places."""
+    kind = pa.int64() if name == FORECAST else pa.float64()
+    if not values:
+        return pa.nulls(len(steps), kind)
+    known = {place: value for place, value in values.items() if value is not None}
+    column = np.zeros(len(steps), dtype=np.int64 if name == FORECAST else np.float64)
+    is_null = np.ones(len(steps), dtype=bool)
+    places = list(known)
+    column[places], is_null[places] = list(known.values()), False
+    return pa.array(column, mask=is_null, type=kind)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeper.ranking.objective import Result
+from sweeper.ranking.objectives import DEFAULT, Objective
 
 Row = Mapping[str, Any]
 """What is said of a trial (sweeper.ranking.objective.trial_result), and its number, `trial`."""
@@ -24,6 +25,7 @@ class Evidence:
         cvar: share of the runs that makes robust_loss, in (0, 1].
         early_step: step whose loss counts as early where a run names none as `early_loss`.
         seed: of the bootstrap.
+        objectives: of the search, the first one first.
     """
 
     runs: Mapping[int, Sequence[Result]] = field(default_factory=dict)
@@ -31,6 +33,7 @@ class Evidence:
     cvar: float = 0.4
     early_step: int | None = None
     seed: int = 0
+    objectives: tuple[Objective, ...] = DEFAULT
 
     def of(self, trial: Row) -> Sequence[Result]:
         """The runs that count for a trial: of the stress test where it had one."""
@@ -47,6 +50,17 @@ class Evidence:
 def finite(value: Any) -> float:
     """A number to sort by: infinity where there is none."""
     return float(value) if value is not None and np.isfinite(value) else np.inf
+
+
+def failure_fraction(trial: Row) -> float:
+    """Share of the seeds of the search that failed; where it isn't known, all of them."""
+    return min(1.0, finite(trial.get("failure_fraction")))
+
+
+def is_feasible(trial: Row) -> bool:
+    """Whether a trial held in the search, and is not forecast to break."""
+    violation = trial.get("violation")
+    return failure_fraction(trial) == 0 and (violation is None or violation <= 0)
 
 
 def mean_over_seeds(

@@ -16,7 +16,14 @@ _WORST_VIOLATION = 10.0
 _NO_LOSS, _NO_PLAIN_LOSS = 308.0, 1e300
 
 Result = Mapping[str, Any]
-"""Verdict of one run, as sweeper.stability.verdict gives it."""
+"""Verdict of one run, as sweeper.stability.verdict gives it, and what its probes say of it."""
+
+# Confidences of a forecast that count. `poor` is none to go by, and `unchecked` has not been told
+# from a run whose gradients still refresh its second moment.
+_TRUSTED = ("measured", "good", "fair")
+# A crossing before this share of the steps made is left to the verdict, which saw what came of
+# it: many networks train at their threshold and hold. After it the loss may yet have to rise.
+_JUDGED_SHARE = 0.9
 
 
 def run_cost(result: Result, *, is_log: bool = True) -> float:
@@ -62,33 +69,53 @@ def wilson_interval(failures: float, runs: int, z: float = _Z90) -> tuple[float,
     return max(0.0, low), min(1.0, high)
 
 
-def violation(results: Sequence[Result], *, climb: float, give_back: float) -> float:
+def will_fail(result: Result, stress_horizon: int) -> bool:
+    """Whether a run is forecast to become unstable within so many steps, after those it made."""
+    step = result.get("forecast_step")
+    if step is None or result["forecast_confidence"] not in _TRUSTED:
+        return False
+    return bool(_JUDGED_SHARE * result["steps"] < step <= stress_horizon)
+
+
+def violation(
+    results: Sequence[Result], *, climb: float, give_back: float, stress_horizon: int = 0
+) -> float:
     """How far the worst run is beyond its limits; <= 0 is feasible.
 
     max over runs of max(draw_up / climb, give_back / limit) - 1; 10 for a run that turned
-    non-finite or hopeless, and at most 10.
+    non-finite or hopeless or is forecast to fail, and at most 10.
+
+    Args:
+        stress_horizon: steps within which forecasts count; 0 for none.
     """
     worst = -1.0
     for result in results:
-        if not result["finite"] or result["hopeless"]:
+        if not result["finite"] or result["hopeless"] or will_fail(result, stress_horizon):
             return _WORST_VIOLATION
         worst = max(worst, result["draw_up"] / climb - 1, result["give_back"] / give_back - 1)
     return min(worst, _WORST_VIOLATION)
 
 
 def trial_result(
-    results: Sequence[Result], *, climb: float, give_back: float, cvar: float
+    results: Sequence[Result],
+    *,
+    climb: float,
+    give_back: float,
+    cvar: float,
+    stress_horizon: int = 0,
 ) -> dict[str, Any]:
     """Everything that is said of a trial, worst seed first in mind, in plain values."""
     failures = sum(bool(result["failed"]) for result in results)
     low, high = wilson_interval(failures, len(results))
     onsets = [r["onset_step"] for r in results if r["onset_step"] is not None]
+    forecasts = [step for r in results if (step := r.get("forecast_step")) is not None]
+    limits = {"climb": climb, "give_back": give_back}
     return {
         "robust_loss": robust_loss(results, cvar),
         "failure_fraction": failures / len(results),
         "failure_low": low,
         "failure_high": high,
-        "violation": violation(results, climb=climb, give_back=give_back),
+        "violation": violation(results, **limits, stress_horizon=stress_horizon),
         "runs": len(results),
         "tail_loss": _worst(results, "tail_loss"),
         "best_loss": _worst(results, "best_loss"),
@@ -97,6 +124,8 @@ def trial_result(
         "give_back": max(float(result["give_back"]) for result in results),
         "spike_score": _worst_known(results, "spike_score"),
         "onset_step": min(onsets) if onsets else None,
+        "forecast_step": min(forecasts, default=None),
+        "sharpness": _worst_known(results, "sharpness"),
         "stable_steps": min(int(result["stable_steps"]) for result in results),
         **_evaluation(results),
     }

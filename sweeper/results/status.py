@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.study.database import COMPLETE, FAIL, RUNNING, Database
+from sweeper.study.database import COMPLETE, FAIL, RUNNING, STRESS, Database
 from sweeper.study.folder import Folder
 
 # The study notes its health every two seconds; a launch needs its time until the first of them.
@@ -28,9 +28,10 @@ def status(folder: Folder) -> dict[str, Any]:
     with closing(folder.database()) as database:
         trials = database.trials()
         health = database.meta("health") or {}
+        tests = [trial for trial in trials if trial.origin == STRESS]
         count = dict.fromkeys((RUNNING, COMPLETE, FAIL), 0)
         for trial in trials:
-            count[trial.state] += 1
+            count[trial.state] += trial.origin != STRESS
         return {
             "sweep": spec.name,
             "state": _state(database, health),
@@ -38,6 +39,8 @@ def status(folder: Folder) -> dict[str, Any]:
             "told": count[COMPLETE] + count[FAIL],
             "failed": count[FAIL],
             "running": count[RUNNING],
+            "tests": len(tests),
+            "tests_told": sum(trial.told is not None for trial in tests),
             "run_steps": health.get("run_steps", 0),
             "repeated_steps": health.get("repeated_steps", 0),
             "elapsed_s": health.get("elapsed_s", 0.0),
@@ -59,7 +62,7 @@ def draw(found: dict[str, Any]) -> RenderableType:
     """A status for a terminal."""
     head = (
         f"{found['sweep']}: {found['state']}, {found['told']} of {found['trials']} trials told, "
-        f"{found['running']} running, {found['run_steps']:,} run-steps in "
+        f"{found['running']} running, {_tests(found)}{found['run_steps']:,} run-steps in "
         f"{found['elapsed_s']:,.0f} s, launch {found['launches']}"
     )
     lines: list[RenderableType] = [Text(head)]
@@ -72,6 +75,12 @@ def draw(found: dict[str, Any]) -> RenderableType:
     if is_alive(found) and found["lanes"]:
         lines.append(_lanes(found["lanes"]))
     return Group(*lines)
+
+
+def _tests(found: dict[str, Any]) -> str:
+    if not found["tests"]:
+        return ""
+    return f"stress test: {found['tests_told']} of {found['tests']} settings, "
 
 
 def _lanes(lanes: list[dict[str, Any]]) -> Table:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from sweeper.errors import SweepError, nearest, one_of
+from sweeper.ranking.recommendation import refusal
+from sweeper.ranking.target import steps_to_target
 from sweeper.study.folder import Folder, versions
-from sweeper.study.standing import standing
+from sweeper.study.standing import chosen, refused, standing
+from sweeper.study.stress import fresh_seeds
 
 FORMATS = ("json",)
 EXPORT_SCHEMA = 1
@@ -64,12 +69,11 @@ class SweepHandle:
         ranking = self.ranking()
         if not ranking:
             raise SweepError(f"no trial of {self.name!r} has ended yet")
-        first = ranking[0]
-        if first["failure_fraction"] >= 1:
-            raise SweepError(
-                f"all {len(ranking)} trials of {self.name!r} failed: nothing to recommend",
-                cure=f"Look at `sweeper best {self.name}`; lower lr or widen the space.",
-            )
+        stress = self.spec.stress
+        first = chosen(ranking)
+        if first is None:
+            raise self._nothing_held(ranking)
+        stressed = "stress_runs" in first
         evidence = {k: v for k, v in first.items() if k not in ("config", "origin", "rank")}
         return {
             "schema": EXPORT_SCHEMA,
@@ -78,15 +82,63 @@ class SweepHandle:
             "proven": {
                 "task": self.spec.task,
                 "task_args": self.spec.task_args,
-                "horizon": self.spec.horizon,
+                "horizon": stress.steps(self.spec.horizon) if stressed else self.spec.horizon,
+                "searched_horizon": self.spec.horizon,
                 "seeds": self.spec.seed_list,
+                "stress_seeds": list(self._stress_seeds) if stressed else [],
                 "dtype": self.spec.dtype,
-                "stress_tested": False,
+                "stress_tested": stressed,
             },
             "evidence": evidence,
+            "speed": self._speed(first),
+            "refused": [
+                {k: row[k] for k in ("trial", "by", "reason", "config")} for row in self.refused()
+            ],
             "trials": len(ranking),
             "versions": versions(),
         }
+
+    def refused(self) -> list[dict[str, Any]]:
+        """Trials that other policies put first, and that broke: each with `reason` and `by`."""
+        with closing(self.folder.database()) as database:
+            return refused(database, self.spec)
+
+    def _nothing_held(self, ranking: list[dict[str, Any]]) -> SweepError:
+        steps = self.spec.stress.steps(self.spec.horizon)
+        reasons = [refusal(row, stress_horizon=steps) for row in ranking]
+        broken = sum(reason is not None for reason in reasons)
+        first = next(
+            (f"; trial {r['trial']} {why}" for r, why in zip(ranking, reasons) if why), ""
+        )
+        return SweepError(
+            f"nothing to recommend: {broken} of {len(ranking)} trials of {self.name!r} failed"
+            f"{first}",
+            cure=f"Look at `sweeper best {self.name}`; lower lr, raise eps, widen the space, or "
+            "give the stress test more of a budget.",
+        )
+
+    def _speed(self, first: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Steps to the tail loss of the recommended trial, of it and of the most tempting one."""
+        refused_first = next(iter(self.refused()), None)
+        if refused_first is None or first["tail_loss"] is None:
+            return None
+        with closing(self.folder.database()) as database:
+            rows = database.runs([first["trial"], refused_first["trial"]])
+
+        def steps(trial: int) -> int | None:
+            results = [row.result for row in rows if row.run.trial == trial and row.result]
+            return steps_to_target(results, float(first["tail_loss"]))
+
+        return {
+            "loss": first["tail_loss"],
+            "steps": steps(first["trial"]),
+            "tempting": refused_first["trial"],
+            "tempting_steps": steps(refused_first["trial"]),
+        }
+
+    @property
+    def _stress_seeds(self) -> tuple[int, ...]:
+        return fresh_seeds(self.spec.seed_list, self.spec.stress.seeds)
 
     def export(self, format: str = "json") -> str:
         """The recommended setting as text. Raises SweepError as `recommendation` does."""

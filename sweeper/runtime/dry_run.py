@@ -36,6 +36,11 @@ def describe(spec: SweepSpec) -> Iterator[str]:
     chosen = capacity.choose(measured)
     rate = next(one.rate for one in measured if one.capacity == chosen)
     yield f"slots      {chosen} a lane; {capacity.explain(chosen, measured, why)['why']}"
+    probes = plan.measure_probes(spec, chosen, machine)
+    cost = (
+        f"{probes.probes} a run, about {probes.share:.1%} of its time" if probes.probes else "none"
+    )
+    yield f"probes     {cost}"
     yield f"disk       about {size.disk_mb:,.0f} MB of trajectories"
     seconds = size.run_steps / (rate * int(lanes))
     yield f"time       about {seconds:,.0f} s on {lanes} lanes like this one, plus start-up"

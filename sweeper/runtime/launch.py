@@ -95,13 +95,14 @@ def check(spec: SweepSpec) -> Folder:
     """Everything that can be known to go wrong before something is started.
 
     Raises:
-        SweepError: unwritable storage, a task that can't be built, an unreachable tracking server.
+        SweepError: unwritable storage, a task that can't be built or doesn't return the metrics of
+            the objective, an unreachable tracking server.
     """
     folder = Folder(spec.folder)
     problem = unwritable(folder.path.parent)
     if problem:
         raise problem
-    plan.check_no_decay(spec, plan.task_name(spec).build())
+    plan.check_task(spec)
     if spec.study_url is not None:
         check_server(spec.study_url)
     if spec.search.mirror is not None:

@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.lane import capacity
+import torch
+
+from sweeper.errors import SweepError, nearest, one_of
+from sweeper.lane import capacity, probe_cost
 from sweeper.lane.capacity import Measurement
 from sweeper.lane.lane import LaneSettings
 from sweeper.lane.pack import Machine
+from sweeper.lane.probe_cost import ProbeCost
 from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import Configuration, parse
 from sweeper.optim.decay import decay_mask
@@ -55,6 +59,42 @@ def extras(spec: SweepSpec) -> frozenset[str]:
     return extras_of(parse(configuration) for configuration in everything)
 
 
+def check_task(spec: SweepSpec) -> None:
+    """Build the task, and refuse what of the spec doesn't fit it: `no_decay`, `objective`."""
+    task = task_name(spec).build()
+    check_no_decay(spec, task)
+    check_objective(spec, task)
+
+
+def check_objective(spec: SweepSpec, task: Task) -> None:
+    """Refuse a metric that the task doesn't return: an untrained model is evaluated once."""
+    wanted = [one.name for one in spec.objectives if not one.is_loss]
+    if not wanted:
+        return
+    known = _metrics(task) if task.evaluate is not None else []
+    for name in wanted:
+        if name not in known:
+            raise SweepError(
+                f"task {spec.task!r} returns no metric {name!r}",
+                where="objective",
+                allowed=one_of(["robust_loss", *known]),
+                cure=nearest(name, known) if known else "Give the task an `evaluate`.",
+            )
+
+
+def _metrics(task: Task) -> list[str]:
+    assert task.evaluate is not None
+    try:
+        with torch.no_grad():
+            metrics = task.evaluate(task.initial(0))
+            return [str(name) for name in metrics]
+    except Exception as error:
+        raise SweepError(
+            f"the task's evaluate fails on an untrained model: {type(error).__name__}: {error}",
+            where="task",
+        ) from error
+
+
 def check_no_decay(spec: SweepSpec, task: Task) -> None:
     """Refuse a pattern of `no_decay` that no parameter of the task's model matches."""
     given = {parse(one).no_decay: "space.no_decay" for one in corners(spec.parsed_space)}
@@ -68,7 +108,7 @@ def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
     """Runs that a lane will have at once at most, and in words what limits them."""
     limit = open_trials_limit(spec)
     trials = min(limit or spec.budget.trials, spec.budget.trials)
-    runs = trials * len(spec.seed_list)
+    runs = trials * spec.first_seeds
     why = f"{runs:,} runs over {lanes} lanes"
     if limit is not None:
         why = (
@@ -101,6 +141,15 @@ def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any
     return capacity.explain(best, measured, why)
 
 
+def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
+    """What probing a run costs, measured here; nothing where runs aren't probed."""
+    if not spec.stability.probe:
+        return ProbeCost(0, 0.0)
+    return probe_cost.measure(
+        task_name(spec), typical(spec), spec.horizon, slots, machine, extras(spec)
+    )
+
+
 def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:
     """What every lane is told."""
     lanes = spec.lanes
@@ -112,6 +161,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         horizon=spec.horizon,
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
+        stress_horizon=spec.probed_steps,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,

@@ -64,7 +64,7 @@ def _panel(name: str, status: dict[str, Any]) -> Group:
     head.add_row(
         Text(name, style="bold"),
         ProgressBar(total=trials, completed=told, width=40),
-        f"{told} of {trials} trials",
+        _counts(status),
         _time_left(status),
     )
     lanes = Table(box=None, padding=(0, 2), header_style="dim")
@@ -80,10 +80,17 @@ def _panel(name: str, status: dict[str, Any]) -> Group:
 def _line(name: str, status: dict[str, Any]) -> str:
     rate = sum(lane["rate"] for lane in status["lanes"])
     return (
-        f"{name}: {status['told']} of {status['trials']} trials, {len(status['lanes'])} lanes, "
+        f"{name}: {_counts(status)}, {len(status['lanes'])} lanes, "
         f"{rate:,.0f} run-steps/s, {_time_left(status)}; {_best(status)}"
         + "".join(f"; {one}" for one in _troubles(status))
     )
+
+
+def _counts(status: dict[str, Any]) -> str:
+    text = f"{status['told']} of {status['trials']} trials"
+    if status["tests"]:
+        text += f", stress test: {status['tests_told']} of {status['tests']} settings"
+    return text
 
 
 def _troubles(status: dict[str, Any]) -> list[str]:
@@ -96,8 +103,10 @@ def _best(status: dict[str, Any]) -> str:
     best = status["best"]
     if best is None:
         return "no trial has ended yet"
+    values = best.get("objectives") or {"robust_loss": best["robust_loss"]}
+    said = "".join(f"{k} {'none' if v is None else f'{v:.3f}'}, " for k, v in values.items())
     return (
-        f"best so far: trial {best['trial']}, robust_loss {best['robust_loss']:.3f}, "
+        f"best so far: trial {best['trial']}, {said}"
         f"{best['failure_fraction']:.0%} of its runs failed"
     )
 

@@ -16,9 +16,12 @@ from sweeper.optim.configuration import Configuration
 
 def learning_rate(configuration: Configuration, horizon: int, step: Array) -> Array:
     """The learning rate of the update that follows `step` updates, `[T]` float64."""
+    schedule, peak = configuration.schedule, float(configuration.values["lr"])
+    if schedule.kind == "constant" and schedule.warmup_steps(horizon) == 0:
+        return np.full(step.shape, peak)  # the usual case, asked thousands of times
     kind, span, values = _broadcast(configuration, horizon)
     share = schedules.factor(kind, step, span, values)
-    return float(configuration.values["lr"]) * np.broadcast_to(share, step.shape)
+    return peak * np.broadcast_to(share, step.shape)
 
 
 def momentum(configuration: Configuration, horizon: int, step: Array) -> Array:

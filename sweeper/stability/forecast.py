@@ -16,6 +16,7 @@ that are not quadratic.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,9 @@ _LEAST_GROWTH = 0.01
 _GOOD, _FAIR = 0.1, 0.5
 # Of log S: far beyond any threshold, and finite.
 _MOST_DRIFT = 200.0
+# Steps looked at first; between two of them lr does nothing sudden in these schedules.
+_COARSE = 256
+_SMOOTH = ("constant", "exponential", "polynomial", "cosine", "inverse_sqrt", "wsd", "onecycle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +77,39 @@ def forecast(
         full_batch: whether every step sees all samples.
         earlier: a probe of the same run at least one step before, to check the growth by.
         until: last step to look at; default `horizon`. Beyond it the schedule goes on by its
-            formula. Time and memory are proportional to it.
+            formula. Of smooth schedules some steps are looked at first and all only about a
+            crossing; of others time and memory are proportional to it.
 
     Raises:
         ValueError: an earlier probe that is not earlier, or a probe before the first step.
     """
     _check(probe, earlier)
     end = max(probe.step, horizon if until is None else until)
-    step = np.arange(probe.step, end + 1, dtype=np.float64)
-    edge = threshold(configuration, horizon, step)
-    reason = _obstacle(configuration, probe, float(edge[0]), full_batch)
+    now = np.array([float(probe.step)])
+    edge = float(threshold(configuration, horizon, now)[0])
+    reason = _obstacle(configuration, probe, edge, full_batch)
     if reason is not None:
         return Forecast(None, False, reason)
-    if probe.sharpness >= edge[0]:
-        now = f"at its threshold now: S is {probe.sharpness:.3g} of {edge[0]:.3g}"
-        return Forecast(probe.step, True, now, probe.step, probe.step, "measured")
+    if probe.sharpness >= edge:
+        said = f"at its threshold now: S is {probe.sharpness:.3g} of {edge:.3g}"
+        return Forecast(probe.step, True, said, probe.step, probe.step, "measured")
     reason = preconditioner.no_fall(configuration) or _no_scale(configuration, horizon, probe)
+    drift = 0.0
     if reason is None and earlier is not None:
-        reason = _no_growth(configuration, horizon, earlier, probe)
+        measured, bounds = _growths(configuration, horizon, earlier, probe)
+        reason = _no_growth(configuration, horizon, earlier, probe, measured, bounds)
+        drift = _drift(measured, bounds) / (probe.step - earlier.step)
     if reason is not None:
         return Forecast(None, False, reason)
-    growth = _growth(configuration, horizon, probe, step)
-    share = Bounds(*(probe.sharpness * one / edge for one in growth))
-    drift = 0.0 if earlier is None else _drift(configuration, horizon, earlier, probe)
-    return _crossing(share, probe.step, drift, is_checked=earlier is not None)
+
+    def share(step: Array) -> Bounds:
+        """S over its threshold, `[T]`, by what eps leaves open and what it may drift."""
+        scale = probe.sharpness / threshold(configuration, horizon, step)
+        low, middle, high = (scale * one for one in _growth(configuration, horizon, probe, step))
+        factor = np.exp(np.minimum(drift * (step - probe.step), _MOST_DRIFT))
+        return Bounds(low / factor, middle, high * factor)
+
+    return _crossing(share, _grid(configuration, probe.step, end), earlier is not None)
 
 
 def _check(probe: Probe, earlier: Probe | None) -> None:
@@ -151,18 +164,20 @@ def _growths(
         return measured, Bounds(*(np.log(one) for one in forecast))
 
 
-def _drift(configuration: Configuration, horizon: int, earlier: Probe, probe: Probe) -> float:
-    """By how much log S left the bounds of its forecast, per step."""
-    measured, bounds = _growths(configuration, horizon, earlier, probe)
-    departure = measured - np.clip(measured, bounds.low[0], bounds.high[0])
-    return abs(float(departure)) / (probe.step - earlier.step)
+def _drift(measured: float, bounds: Bounds) -> float:
+    """By how much log S left the bounds of its forecast."""
+    return abs(float(measured - np.clip(measured, bounds.low[0], bounds.high[0])))
 
 
 def _no_growth(
-    configuration: Configuration, horizon: int, earlier: Probe, probe: Probe
+    configuration: Configuration,
+    horizon: int,
+    earlier: Probe,
+    probe: Probe,
+    measured: float,
+    bounds: Bounds,
 ) -> str | None:
     """Why the growth that the forecast counts on is not there."""
-    measured, bounds = _growths(configuration, horizon, earlier, probe)
     growth = float(bounds.middle[0])
     if not (np.isfinite(measured) and np.isfinite(growth)):
         return "the earlier probe had no positive curvature or no lr: the growth is unknown"
@@ -177,33 +192,51 @@ def _no_growth(
     return None
 
 
-def _crossing(share: Bounds, start: int, drift: float, *, is_checked: bool) -> Forecast:
-    """Where S / threshold `[T]` reaches 1, and how sure that is.
+def _grid(configuration: Configuration, start: int, end: int) -> Array:
+    """The steps to look at first, `[T]`; the first and the last among them."""
+    count = end - start + 1
+    if count > 2 * _COARSE and configuration.schedule.kind in _SMOOTH:
+        count = _COARSE
+    return np.linspace(start, end, count).round()
 
-    Args:
-        drift: of log S per step, by which it departed from its forecast between two probes, and
-            may depart on, either way.
-    """
-    factor = np.exp(np.minimum(drift * np.arange(share.middle.size), _MOST_DRIFT))
-    low, found, high = (
-        _first(one >= 1, start) for one in (share.high * factor, share.middle, share.low / factor)
+
+def _crossing(share: Callable[[Array], Bounds], grid: Array, is_checked: bool) -> Forecast:
+    """Where S over its threshold reaches 1, and how sure that is."""
+    coarse = share(grid)
+    fine: dict[int, tuple[Array, Bounds]] = {}  # by place in the grid
+
+    def first(name: str) -> int | None:
+        reached = getattr(coarse, name) >= 1
+        if not reached.any():
+            return None
+        place = int(reached.argmax())
+        if place == 0:
+            return int(grid[0])
+        if place not in fine:
+            step = np.arange(grid[place - 1] + 1, grid[place] + 1)
+            fine[place] = step, share(step)
+        step, near = fine[place]
+        return int(step[(getattr(near, name) >= 1).argmax()])
+
+    low, found, high = first("high"), first("middle"), first("low")
+    reason = _described(found, coarse.middle, grid)
+    return Forecast(
+        found,
+        True,
+        reason,
+        low,
+        high,
+        _confidence(found, low, high) if is_checked else "unchecked",
     )
-    reason = _described(found, share.middle, start)
-    confidence = _confidence(found, low, high) if is_checked else "unchecked"
-    return Forecast(found, True, reason, low, high, confidence)
 
 
-def _first(reached: np.ndarray, start: int) -> int | None:
-    return start + int(reached.argmax()) if reached.any() else None
-
-
-def _described(found: int | None, share: Array, start: int) -> str:
+def _described(found: int | None, share: Array, grid: Array) -> str:
     if found is not None:
         return f"S reaches its threshold after {found} steps"
     most = int(share.argmax())
     return (
-        f"S stays below its threshold up to step {start + share.size - 1}: "
-        f"at most {share[most]:.3g} of it, at step {start + most}"
+        f"S stays below its threshold up to step {grid[-1]:.0f}: "
+        f"at most {share[most]:.3g} of it, at step {grid[most]:.0f}"
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sweeper.optim.compiler import compile_for
 from sweeper.optim.step import Gradient
 from sweeper.stability.curvature import Curvature, ProbePlan, ProbePoint, probe
-from sweeper.stability.hessian import hessian_product
+from sweeper.stability.hessian import hessian_product, linearised
 
 
 class Prober:
@@ -26,7 +26,8 @@ class Prober:
         capacity: R, rows probed at once, >= 1. One Lanczos run holds R times P times the plan's
             iterations.
         plan: what is computed.
-        compiled: compile with torch.compile; the first call then takes seconds.
+        compiled: compile with torch.compile; the first call then takes 5 to 20 seconds, which
+            thousands of probes of a small model don't earn back.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Prober:
     ) -> None:
         self._capacity = capacity
         self._plan = plan or ProbePlan()
+        self._eager = None if compiled else gradient
 
         def slope(theta: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
             return gradient(theta, *batch)
@@ -42,15 +44,30 @@ class Prober:
         self._gradient = compile_for(kind, slope, compiled=compiled)
         self._product = compile_for(kind, hessian_product(gradient), compiled=compiled)
 
-    def probe(self, point: ProbePoint) -> Curvature:
-        """The curvature of all N rows of a point, N >= 1."""
+    def probe(self, point: ProbePoint, plan: ProbePlan | None = None) -> Curvature:
+        """The curvature of all N rows of a point, N >= 1.
+
+        Args:
+            plan: in place of the prober's own.
+        """
         count = point.theta.shape[0]
         parts = []
         for first in range(0, count, self._capacity):
             # The last row fills a batch up.
             chosen = [min(first + at, count - 1) for at in range(self._capacity)]
-            parts.append(probe(self._gradient, self._product, _rows(point, chosen), self._plan))
+            parts.append(self._probe(_rows(point, chosen), plan or self._plan))
         return _joined(parts, count)
+
+    def _probe(self, point: ProbePoint, plan: ProbePlan) -> Curvature:
+        if self._eager is None:
+            return probe(self._gradient, self._product, point, plan)
+        slope, product = linearised(self._eager, point.theta, *point.batch)
+        return probe(
+            lambda theta, *batch: (slope, slope),
+            lambda theta, vector, *batch: product(vector),
+            point,
+            plan,
+        )
 
 
 def _rows(point: ProbePoint, chosen: Sequence[int]) -> ProbePoint:

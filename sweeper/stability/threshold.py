@@ -52,8 +52,11 @@ def threshold(configuration: Configuration, horizon: int, step: Array) -> Array:
     momentum = course.momentum(configuration, horizon, step)
     gain = _GAINS[configuration.rule](configuration.values, momentum, step)
     decay = float(configuration.values["weight_decay"]) if configuration.is_decoupled else 0.0
+    most = np.full(step.shape, 2.0)
+    if decay:
+        most = most - decay * course.learning_rate(configuration, horizon, step)
     with np.errstate(divide="ignore"):  # a dampening of 1 lets no gradient through
-        edge: Array = (2 - decay * course.learning_rate(configuration, horizon, step)) / gain
+        edge: Array = most / gain
     return edge
 
 

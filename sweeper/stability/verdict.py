@@ -111,8 +111,11 @@ class Verdict:
         return self.onset is not None
 
     def update(self, losses: np.ndarray) -> None:
-        """Take the next losses, `[n]`; nothing counts from the first non-finite one on."""
-        if not self.finite:
+        """Take the next losses, `[n]`.
+
+        Nothing counts from the first non-finite one on, or after the step that made it hopeless.
+        """
+        if not self.finite or self.hopeless:
             return
         losses = np.asarray(losses, dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(losses))
@@ -120,10 +123,10 @@ class Verdict:
         negative = np.flatnonzero(whole < 0)
         cut = int(negative[0]) if negative.size and not self.has_negative else 0
         for piece in (whole[:cut], whole[cut:]):
-            if piece.size:
+            if piece.size and not self.hopeless:
                 with np.errstate(over="ignore"):
                     self._take(piece)
-        if bad.size:
+        if bad.size and not self.hopeless:
             self.finite = False
             self._fail(self.steps)
 
@@ -136,9 +139,11 @@ class Verdict:
         if self.steps == 0:
             self.first = float(losses[0])
             self.best_loss = self.first
+        smooth = self._smooth(losses)
+        count = self._watch_hopeless(smooth)
+        losses, smooth = losses[:count], smooth[:count]
         self.best_loss = min(self.best_loss, float(losses.min()))
         self.final_loss = float(losses[-1])
-        smooth = self._smooth(losses)
         self.has_negative = self.has_negative or bool(losses[0] < 0)
         lifted = smooth if self.has_negative else np.maximum(smooth, self._floor)
         best = np.minimum.accumulate(np.concatenate([[self.best], lifted]))[1:]
@@ -147,7 +152,6 @@ class Verdict:
         if after < losses.size:
             self._climb(lifted[after:], best[after:], self.steps + after)
             self._give_back(lifted[after:], best[after:], self.steps + after)
-            self._watch_hopeless(smooth[after:], self.steps + after)
         self._tail(losses)
         self.spikes.update(losses)
         self.steps += losses.size
@@ -187,20 +191,26 @@ class Verdict:
         self.streak = int(streaks[-1])
         self._fail_if_held(streaks, hold, start)
 
-    def _watch_hopeless(self, smooth: np.ndarray, start: int) -> None:
-        if self.hopeless or self.first <= 0:
-            return
-        streaks = streak_lengths(smooth > _HOPELESS_FACTOR * self.first, self.hopeless_streak)
-        held = self._fail_if_held(streaks, self._hopeless_hold, start)
-        self.hopeless_streak = int(streaks.max() if held else streaks[-1])
+    def _watch_hopeless(self, smooth: np.ndarray) -> int:
+        """How many of these steps count: those up to the one that makes it hopeless."""
+        after = max(0, self.facts.grace - self.steps)
+        if self.first <= 0 or after >= smooth.size:
+            return smooth.size
+        over = smooth[after:] > _HOPELESS_FACTOR * self.first
+        streaks = streak_lengths(over, self.hopeless_streak)
+        held = self._fail_if_held(streaks, self._hopeless_hold, self.steps + after)
+        last = -1 if held is None else held
+        self.hopeless_streak = int(streaks[last])
+        return smooth.size if held is None else after + held + 1
 
-    def _fail_if_held(self, streaks: np.ndarray, hold: int, start: int) -> bool:
-        """Fail at the first step of the first streak that gets `hold` steps long."""
+    def _fail_if_held(self, streaks: np.ndarray, hold: int, start: int) -> int | None:
+        """Fail at the first step of the first streak that gets `hold` long; says where it did."""
         held = np.flatnonzero(streaks >= hold)
-        if held.size:
-            first = int(held[0])
-            self._fail(start + first - int(streaks[first]) + 1)
-        return bool(held.size)
+        if not held.size:
+            return None
+        first = int(held[0])
+        self._fail(start + first - int(streaks[first]) + 1)
+        return first
 
     @property
     def _floor(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Span
-from sweeper.study.database import RUNNING, Change, Database, RunRow, Trial
+from sweeper.study.database import RUNNING, STRESS, Change, Database, RunRow, Trial
 
 
 class Book:
@@ -15,21 +15,26 @@ class Book:
 
     Args:
         database: of the sweep; what it holds is taken over.
-        width: runs per trial; the runs of trial `n` have the ids from `n * width` on.
     """
 
-    def __init__(self, database: Database, width: int) -> None:
-        self._database, self._width = database, width
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self.trials = {trial.number: trial for trial in database.trials()}
         self.runs = {row.run.id: row for row in database.runs()}
+        self._rows: dict[int, list[RunRow]] = {number: [] for number in self.trials}
+        for row in self.runs.values():
+            self._rows[row.run.trial].append(row)
         self.open = {number for number, trial in self.trials.items() if trial.state == RUNNING}
         self.told = sum(trial.told is not None for trial in self.trials.values())
         self.steps = sum(row.step for row in self.runs.values())
+        tests = [trial for trial in self.trials.values() if trial.origin == STRESS]
+        self.searched = len(self.trials) - len(tests)
+        self.tests_told = sum(trial.told is not None for trial in tests)
         self._users = Counter(row.row_file for row in self.open_runs() if row.row_file)
 
     def rows(self, number: int) -> list[RunRow]:
         """The runs of a trial."""
-        return [self.runs[number * self._width + index] for index in range(self._width)]
+        return self._rows[number]
 
     def is_open(self, run: int) -> bool:
         """Whether a run is still to be trained."""
@@ -59,7 +64,9 @@ class Book:
         self._database.add_trials(trials, runs)
         self.trials |= {trial.number: trial for trial in trials}
         self.open |= {trial.number for trial in trials}
-        self.runs |= {run.id: RunRow(run, 0, None, None) for run in runs}
+        self.searched += sum(trial.origin != STRESS for trial in trials)
+        self._rows |= {trial.number: [] for trial in trials}
+        self._add_runs(runs)
 
     def write(self, change: Change) -> list[str]:
         """Make a change, durably; returns row files that nobody needs after it."""
@@ -74,11 +81,18 @@ class Book:
         for run, result in change.done.items():
             self._move(run, result["steps"], None)
             self.runs[run].result = dict(result)
+        self._add_runs(change.added)
         for run, count in change.deaths.items():
             self.runs[run].deaths = count
         for trial in change.told:
             self._close(trial)
         return sorted(path for path in before if path is not None and path not in self._users)
+
+    def _add_runs(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            row = RunRow(run, 0, None, None)
+            self.runs[run.id] = row
+            self._rows[run.trial].append(row)
 
     def _move(self, run: int, step: int, row_file: str | None) -> None:
         row = self.runs[run]
@@ -100,5 +114,6 @@ class Book:
         self.trials[trial.number] = trial
         self.open.discard(trial.number)
         self.told += 1
+        self.tests_told += trial.origin == STRESS
         for row in self.rows(trial.number):  # those that were given up still had one
             self._name(row, None)

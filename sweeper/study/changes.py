@@ -15,14 +15,9 @@ from sweeper.study.tables import Change, Trial, meta, runs, spans, trials
 def add_trials(connection: sa.Connection, new: Sequence[Trial], their: Sequence[Run]) -> None:
     """Add trials and their runs. What a lost answer left of the same ones is replaced."""
     _forget_unanswered(connection, [trial.number for trial in new])
-    fresh = [
-        {"id": r.id, "trial": r.trial, "seed": r.seed, "horizon": r.horizon, "step": 0}
-        for r in their
-    ]
     if new:
         connection.execute(sa.insert(trials), [_columns(trial) for trial in new])
-    if fresh:
-        connection.execute(sa.insert(runs), fresh)
+    _insert_runs(connection, their)
 
 
 def record(connection: sa.Connection, change: Change) -> None:
@@ -30,6 +25,10 @@ def record(connection: sa.Connection, change: Change) -> None:
     _record_runs(connection, change)
     if change.part:
         _put_part(connection, change.part)
+    if change.added:
+        mine = [run.id for run in change.added]
+        known = set(connection.scalars(sa.select(runs.c.id).where(runs.c.id.in_(mine))))
+        _insert_runs(connection, [run for run in change.added if run.id not in known])
     told = [{"of": trial.number, **_columns(trial)} for trial in change.told]
     _update(connection, trials, trials.c.number, told)
     put_meta(connection, change.meta)
@@ -52,6 +51,15 @@ def launch(connection: sa.Connection, *, change: bool = False) -> int | None:
     query = sa.select(meta.c.value).where(meta.c.key == "launch")
     number: int | None = connection.scalar(query.with_for_update(read=not change))
     return number
+
+
+def _insert_runs(connection: sa.Connection, new: Sequence[Run]) -> None:
+    fresh = [
+        {"id": r.id, "trial": r.trial, "seed": r.seed, "horizon": r.horizon, "step": 0}
+        for r in new
+    ]
+    if fresh:
+        connection.execute(sa.insert(runs), fresh)
 
 
 def _forget_unanswered(connection: sa.Connection, numbers: Sequence[int]) -> None:

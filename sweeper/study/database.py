@@ -24,11 +24,22 @@ from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Part, Span
 from sweeper.study import changes, engine, migrations, tables
 from sweeper.study.engine import Unavailable, check_server
-from sweeper.study.tables import COMPLETE, FAIL, RUNNING, SCHEMA, Change, RunRow, Trial
+from sweeper.study.tables import (
+    BASELINE,
+    COMPLETE,
+    FAIL,
+    RUNNING,
+    SCHEMA,
+    SEARCH,
+    STRESS,
+    Change,
+    RunRow,
+    Trial,
+)
 
 __all__ = [
     "Change", "Database", "Fenced", "RunRow", "Trial", "Unavailable", "check_server",
-    "COMPLETE", "FAIL", "RUNNING", "SCHEMA",
+    "BASELINE", "COMPLETE", "FAIL", "RUNNING", "SCHEMA", "SEARCH", "STRESS",
 ]  # fmt: skip
 
 _NO_RIGHT = "42501"  # PostgreSQL: insufficient privilege

@@ -27,7 +27,12 @@ def _deaths_and_errors(connection: sa.Connection) -> None:
     connection.execute(sa.text("ALTER TABLE trials ADD COLUMN error TEXT"))
 
 
-STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _deaths_and_errors}
+def _stress(connection: sa.Connection) -> None:
+    """2 -> 3: what a trial of the stress test tests."""
+    connection.execute(sa.text("ALTER TABLE trials ADD COLUMN stress TEXT"))
+
+
+STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _deaths_and_errors, 2: _stress}
 
 
 def create(writer: sa.Engine, schema: str | None) -> None:

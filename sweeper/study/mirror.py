@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.errors import SweepError
 from sweeper.optim.schedule import parse_schedule
+from sweeper.ranking.objectives import objective_value
 from sweeper.space import Choice, Range, Space
 from sweeper.spec import SweepSpec
 from sweeper.study.database import COMPLETE, Trial
@@ -85,12 +86,12 @@ class Mirror:
 
     def __init__(self, url: str, spec: SweepSpec, sweep_id: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space = spec.parsed_space
+        self._space, self._objectives = spec.parsed_space, spec.objectives
         self._distributions = {p.name: distribution(p) for p in self._space.flat()}
         self._storage = RDBStorage(url)
         sa.event.listen(self._storage.engine, "handle_error", _give_up)
         try:
-            self._study = _own_study(self._storage, spec.name, sweep_id)
+            self._study = _own_study(self._storage, spec, sweep_id)
             there = self._study.get_trials(deepcopy=False)
         except BaseException:
             self.close()
@@ -126,12 +127,14 @@ class Mirror:
         if trial.error:
             attributes["sweeper.error"] = short_error(trial.error)
         # Optuna refuses a value that is not a number; the dashboard can't read one in attributes.
-        attributes |= {k: v for k, v in result.items() if _is_plain(v)}
+        attributes |= {k: v for k, v in result.items() if k != "objectives" and _is_plain(v)}
         violation = attributes.get("violation")
-        is_whole = trial.state == COMPLETE and _is_plain(result.get("robust_loss"))
+        known = (objective_value(result, one) for one in self._objectives)
+        values = [value for value in known if value is not None and math.isfinite(value)]
+        is_whole = trial.state == COMPLETE and len(values) == len(self._objectives)
         return create_trial(
             state=TrialState.COMPLETE if is_whole else TrialState.FAIL,
-            value=result["robust_loss"] if is_whole else None,
+            values=values if is_whole else None,
             params=draws,
             distributions={name: self._distributions[name] for name in draws},
             user_attrs=attributes,
@@ -194,11 +197,14 @@ def _means(option: Any, value: Any, key: str) -> bool:
     )
 
 
-def _own_study(storage: RDBStorage, name: str, sweep_id: str) -> optuna.Study:
+def _own_study(storage: RDBStorage, spec: SweepSpec, sweep_id: str) -> optuna.Study:
     """The study of a sweep, made where it is missing: another sweep may have taken the name."""
-    for candidate in (name, f"{name}-{sweep_id[:8]}"):
+    directions = [one.direction for one in spec.objectives]
+    for candidate in (spec.name, f"{spec.name}-{sweep_id[:8]}"):
         try:
-            study = optuna.create_study(storage=storage, study_name=candidate)
+            study = optuna.create_study(
+                storage=storage, study_name=candidate, directions=directions
+            )
             study.set_user_attr(SWEEP_ID, sweep_id)
         except DuplicatedStudyError:
             study = optuna.load_study(study_name=candidate, storage=storage)

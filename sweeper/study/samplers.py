@@ -1,44 +1,68 @@
-"""Samplers by name, seeded per trial, so that a resumed search doesn't repeat itself."""
+"""Samplers by name, seeded per trial: each is a function of the told trials and of its seed.
+
+So a search that is rebuilt from its database proposes what an uninterrupted one would have.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
 from scipy.stats import qmc
 
-from sweeper.space import Parameter, Range
+from sweeper.space import Parameter, Range, Space
+from sweeper.study.cma_sampler import Generations, ReplayedCMA
+from sweeper.study.known_space import KnownSpaceGP, KnownSpaceTPE
+from sweeper.study.nsga_sampler import NumberedNSGA2, Parents
+from sweeper.study.unit_interval import from_unit
 
-ADAPTIVE = frozenset({"tpe"})
+# Those that learn from told trials: few should be open at once.
+ADAPTIVE = frozenset({"tpe", "gp", "nsga2", "cmaes"})
+
+Maker = Callable[[int], BaseSampler]
+"""Gives the sampler of a trial, by its number among the searched ones, from 0 on."""
 
 
-def make_sampler(
-    name: str, seed: int, number: int, parameters: Sequence[Parameter]
-) -> optuna.samplers.BaseSampler:
-    """The sampler for one trial.
+def sampler_maker(name: str, seed: int, space: Space) -> Maker:
+    """What makes the samplers of a search, one per trial.
 
     Args:
-        name: tpe, random or qmc.
+        name: tpe, gp, nsga2, cmaes, qmc or random.
         seed: of the search.
-        number: of the trial among the searched ones, from 0 on.
-        parameters: every parameter of the space, those of all branches included.
+        space: that is searched.
     """
+    every = {p.name: distribution(p) for p in space.flat()}
+    # Sorted: which parameter gets which random number must not depend on the order of keys.
+    shared = {name: every[name] for name in sorted(p.name for p in space.shared())}
+
+    def others(number: int) -> KnownSpaceTPE:
+        """For the parameters that a sampler doesn't know: TPE, one by one."""
+        return KnownSpaceTPE({}, trial_seed(seed, number, "others"))
+
     if name == "qmc":
-        return SobolSampler(parameters, seed, number)
-    own_seed = trial_seed(seed, number)
+        return lambda number: SobolSampler(every, seed, number)
     if name == "random":
-        return optuna.samplers.RandomSampler(seed=own_seed)
+        return lambda number: optuna.samplers.RandomSampler(seed=trial_seed(seed, number))
+    if name == "gp":
+        return lambda number: KnownSpaceGP(shared, trial_seed(seed, number), others(number))
+    if name == "nsga2":
+        parents = Parents()
+        return lambda number: NumberedNSGA2(shared, len(every), trial_seed(seed, number), parents)
+    if name == "cmaes":
+        ranges = {n: kind for n, kind in shared.items() if isinstance(kind, FloatDistribution)}
+        generations = Generations(ranges)
+        return lambda number: ReplayedCMA(generations, trial_seed(seed, number), others(number))
     assert name == "tpe", name
-    return KnownSpaceTPE(parameters, own_seed)
+    return lambda number: KnownSpaceTPE(shared, trial_seed(seed, number))
 
 
-def trial_seed(seed: int, number: int) -> int:
+def trial_seed(seed: int, number: int, purpose: str = "") -> int:
     """A seed for one trial, the same in every process."""
-    digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{number}{purpose}".encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
@@ -49,38 +73,22 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     return CategoricalDistribution(parameter.labels)
 
 
-class KnownSpaceTPE(optuna.samplers.TPESampler):
-    """TPE that is told which parameters every trial has, instead of reading all trials for it.
-
-    Optuna's own intersection of the trials comes to the same, at a third of the cost of asking.
-    """
-
-    def __init__(self, parameters: Sequence[Parameter], seed: int) -> None:
-        super().__init__(seed=seed)
-        # Those of a branch have a dotted name; they are drawn on their own.
-        shared = sorted((p for p in parameters if "." not in p.name), key=lambda p: p.name)
-        self._shared = {p.name: distribution(p) for p in shared}
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        del study, trial
-        return dict(self._shared)
-
-
-class SobolSampler(optuna.samplers.BaseSampler):
+class SobolSampler(BaseSampler):
     """A scrambled Sobol point over the flat union of a conditional space (Sobol 1967, Owen 1998).
 
     Optuna's own QMCSampler takes the space of the first trial and falls back to random numbers for
     the branches that are not in it.
+
+    Args:
+        every: the parameters of the space, those of all branches included.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], seed: int, number: int) -> None:
-        engine = qmc.Sobol(d=max(1, len(parameters)), scramble=True, rng=seed)
+    def __init__(self, every: Mapping[str, BaseDistribution], seed: int, number: int) -> None:
+        engine = qmc.Sobol(d=max(1, len(every)), scramble=True, rng=seed)
         if number:  # it can't go forward by 0
             engine.fast_forward(number)
         point = engine.random(1)[0]
-        self._point = {p.name: float(u) for p, u in zip(parameters, point, strict=False)}
+        self._point = {name: float(u) for name, u in zip(every, point, strict=False)}
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial
@@ -105,12 +113,4 @@ class SobolSampler(optuna.samplers.BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         del study, trial
-        u = self._point[param_name]
-        if isinstance(param_distribution, CategoricalDistribution):
-            options = param_distribution.choices
-            return options[min(int(u * len(options)), len(options) - 1)]
-        assert isinstance(param_distribution, FloatDistribution)
-        low, high = param_distribution.low, param_distribution.high
-        if param_distribution.log:
-            return float(np.clip(np.exp(np.log(low) + u * np.log(high / low)), low, high))
-        return low + u * (high - low)
+        return from_unit(param_distribution, self._point[param_name])

@@ -1,36 +1,120 @@
-"""The order of the told trials of a sweep, from its database."""
+"""The order of the told trials of a sweep: of the search, with what the stress test found."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from sweeper.errors import SweepError
 from sweeper.ranking.evidence import Evidence
+from sweeper.ranking.objective import Result
 from sweeper.ranking.ranking import rank
+from sweeper.ranking.recommendation import recommended, tempting
+from sweeper.ranking.robust import on_front
+from sweeper.ranking.target import choose_target, steps_to_target
 from sweeper.spec import SweepSpec
-from sweeper.study.database import Database
+from sweeper.study.database import COMPLETE, STRESS, Database, Trial
 
 # `early` ranks by the loss at this share of the horizon: the first rung of a usual pruner.
 _EARLY_SHARE = 0.1
+_OTHERS = ("best", "final", "early")
+# What of a stress test stands in the table, by its own name with `stress_` before it.
+_OF_STRESS = ("runs", "failure_fraction", "robust_loss", "tail_loss", "draw_up", "onset_step")
 
 
 def standing(database: Database, spec: SweepSpec, policy: str = "robust") -> list[dict[str, Any]]:
-    """Every told trial in order: `rank`, `trial`, `origin`, its results and its `config`.
+    """The ranking of a sweep from its database; see `order`."""
+    results: dict[int, list[Result]] = {}
+    for row in database.runs():
+        if row.result is not None:
+            results.setdefault(row.run.trial, []).append(row.result)
+    return order(spec, database.trials(), results, policy)
+
+
+def order(
+    spec: SweepSpec,
+    trials: Iterable[Trial],
+    results: Mapping[int, Sequence[Result]],
+    policy: str = "robust",
+) -> list[dict[str, Any]]:
+    """Every told trial of the search in order: `rank`, `trial`, `origin`, its results, `config`.
+
+    Trials that were stress-tested have `stress_runs`, `stress_failure_fraction`,
+    `stress_robust_loss`, `stress_tail_loss`, `stress_draw_up` and `stress_onset_step`; those
+    whose neighbours were tested `neighbourhood_width`, the share of them that held.
+    `steps_to_target` is there for those that reached the target (see sweeper.ranking.target).
+
+    Args:
+        trials: of the search and of the stress test.
+        results: verdicts of the runs of every trial, by its number.
+
+    Where the search has several objectives, `pareto` says whether a trial is on their front.
 
     Raises:
         SweepError: unknown policy, or no trial has what it ranks by.
     """
-    told = [trial for trial in database.trials() if trial.result is not None]
-    runs: dict[int, list[dict[str, Any]]] = {trial.number: [] for trial in told}
-    for row in database.runs():
-        if row.run.trial in runs and row.result is not None:
-            runs[row.run.trial].append(row.result)
+    told = [trial for trial in trials if trial.result is not None]
+    searched = [trial for trial in told if trial.origin != STRESS]
+    tests = [trial for trial in told if trial.origin == STRESS]
     evidence = Evidence(
-        runs=runs,
+        runs={trial.number: results.get(trial.number, ()) for trial in searched},
+        stress={t.stress["of"]: results[t.number] for t in tests if _is_itself(t) and t.stress},
         cvar=spec.stability.limits().cvar,
         early_step=round(_EARLY_SHARE * spec.horizon),
+        objectives=spec.objectives,
     )
+    said = _said(tests)
     table = [
-        {"trial": t.number, "origin": t.origin, **(t.result or {}), "config": t.config}
-        for t in told
+        {
+            "trial": trial.number,
+            "origin": trial.origin,
+            **(trial.result or {}),
+            **said.get(trial.number, {}),
+            "config": trial.config,
+        }
+        for trial in searched
     ]
+    target = choose_target(table)
+    if target is not None:
+        for row in table:
+            row["steps_to_target"] = steps_to_target(evidence.runs[row["trial"]], target)
+    if len(spec.objectives) > 1:
+        front = on_front(table, evidence)
+        table = [{**row, "pareto": bool(is_on)} for row, is_on in zip(table, front, strict=True)]
     return rank(table, policy, evidence)
+
+
+def refused(database: Database, spec: SweepSpec) -> list[dict[str, Any]]:
+    """Trials that the policies of other tools put first and that broke: with `reason` and `by`."""
+    rankings = {}
+    for policy in _OTHERS:
+        with suppress(SweepError):  # nothing to rank by, where all diverged at once
+            rankings[policy] = standing(database, spec, policy)
+    return tempting(rankings, stress_horizon=spec.stress.steps(spec.horizon))
+
+
+def chosen(ranking: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The recommended trial of a ranking by `robust`; None where nothing held."""
+    stressed = any("stress_runs" in row for row in ranking)
+    return recommended(ranking, stressed=stressed)
+
+
+def _said(tests: Sequence[Trial]) -> dict[int, dict[str, Any]]:
+    """What the stress test says of a trial, by its number."""
+    said: dict[int, dict[str, Any]] = {}
+    around: dict[int, list[bool]] = {}
+    for test in tests:
+        result, of = test.result or {}, (test.stress or {})["of"]
+        if _is_itself(test):
+            said[of] = {f"stress_{name}": result.get(name) for name in _OF_STRESS}
+        else:
+            around.setdefault(of, []).append(result["failure_fraction"] == 0)
+    for of, held in around.items():
+        said.setdefault(of, {})["neighbourhood_width"] = sum(held) / len(held)
+    return said
+
+
+def _is_itself(test: Trial) -> bool:
+    """Whether a trial itself was tested, and not one of its neighbours."""
+    return test.state == COMPLETE and (test.stress or {})["change"] is None

@@ -57,7 +57,7 @@ class Study:
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
         self._is_adaptive = open_trials_limit(spec) is not None
-        self._book = Book(database, len(spec.seed_list))
+        self._book = Book(database)
         self._trials = Trials(self._book, spec)
         self._hours = Hours(clock, float(database.meta("elapsed_s") or 0.0))
         rows = self._book.open_runs()
@@ -136,7 +136,7 @@ class Study:
     def finished(self) -> bool:
         """Whether every trial is told and no further one may start."""
         with self._lock:
-            return not self._book.open and not self._may_start()
+            return not (self._book.open or self._may_search() or self._may_test())
 
     def status(self) -> dict[str, Any]:
         """Progress in plain values."""
@@ -144,7 +144,9 @@ class Study:
             self._note_health()
             return {
                 "trials": self._spec.budget.trials,
-                "told": self._book.told,
+                "told": self._book.told - self._book.tests_told,
+                "tests": len(self._book.trials) - self._book.searched,
+                "tests_told": self._book.tests_told,
                 "running": len(self._book.open),
                 "run_steps": self._steps_now(),
                 "best": self._trials.best,
@@ -220,6 +222,7 @@ class Study:
                 row_file=report.row_file,
                 done=done,
                 part=reports.part_of(report.part, {*done, *saved}),
+                added=self._trials.further_after(done),
                 told=self._trials.completed_by(done),
                 deaths=dict.fromkeys(cleared, 0),
                 meta={"elapsed_s": self._hours.spent()},
@@ -234,19 +237,24 @@ class Study:
         self._suspects.clear(change.deaths)
         for run in change.done:
             self._leases.release(run)
+        self._leases.offer(run.id for run in change.added)
         if change.done or change.saved:
             self._inquests.got_ahead()
 
     def _is_owner(self, report: Report, run: int) -> bool:
         return self._leases.owner(run) == report.who.process
 
-    def _may_start(self) -> bool:
+    def _may_search(self) -> bool:
         budget = self._spec.budget
         return (
-            len(self._book.trials) < budget.trials
+            self._book.searched < budget.trials
             and (budget.time is None or self._hours.spent() < budget.time)
             and (budget.run_steps is None or self._steps_now() < budget.run_steps)
         )
+
+    def _may_test(self) -> bool:
+        """Whether the stress test has something to do: it waits for all that is open."""
+        return not self._book.open and bool(self._trials.missing_tests())
 
     # Leases
 
@@ -282,10 +290,16 @@ class Study:
             self._apart.discard(report.who.process)
         chosen = self._unsuspected(room)
         missing = room - len(chosen)
-        if missing > 0 and self._may_start() and self._trials.propose(missing):
+        if missing > 0 and self._propose(missing):
             self._do(self._start)
             chosen = self._unsuspected(room)
         return chosen
+
+    def _propose(self, runs: int) -> bool:
+        with self._hours.deaf():  # a Gaussian process takes seconds, in which nobody is heard
+            if self._may_search():
+                return self._trials.propose(runs)
+            return self._may_test() and self._trials.propose_tests()
 
     def _take_back(self, report: Report) -> tuple[int, ...]:
         """Take what a lane has cleared and saved away from it: other suspects wait for the lane.

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Part
 
-SCHEMA = 2  # of these tables; sweeper.study.migrations has the steps from the older ones
+SCHEMA = 3  # of these tables; sweeper.study.migrations has the steps from the older ones
 RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
+BASELINE, SEARCH, STRESS = "baseline", "search", "stress"  # origins
 
 
 class _Text(sa.TypeDecorator[str]):
@@ -66,13 +67,14 @@ trials = sa.Table(
     "trials",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("origin", sa.String(16), nullable=False),  # baseline or search
+    sa.Column("origin", sa.String(16), nullable=False),  # baseline, search or stress
     sa.Column("config", _json(none_as_null=False), nullable=False),
     sa.Column("draws", _json(none_as_null=False), nullable=False),  # by parameter name
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("result", _json(none_as_null=True)),
     sa.Column("told", sa.Integer, unique=True),  # 1, 2, ... in the order of the telling
     sa.Column("error", _Text),  # why a FAIL trial was given up
+    sa.Column("stress", _json(none_as_null=True)),  # of a stress trial: what it tests
 )
 runs = sa.Table(
     "runs",
@@ -100,7 +102,9 @@ spans = sa.Table(
 class Trial:
     """A trial as the database has it.
 
-    `told` is there once it was told; with it `result`, or for a FAIL trial `error`.
+    `told` is there once it was told; with it `result`, or for a FAIL trial `error`. `stress` is
+    there for the trials of the stress test: `of`, the number of the trial that is tested, and
+    `change`, what is different in its neighbour, or None.
     """
 
     number: int
@@ -111,6 +115,7 @@ class Trial:
     result: dict[str, Any] | None
     told: int | None
     error: str | None = None
+    stress: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -136,6 +141,7 @@ class Change:
         row_file: path of the rows that were saved.
         done: result by run.
         part: trajectories up to those steps.
+        added: further runs of trials that are there.
         told: trials that have ended by this, with place in the telling and result or error.
         reset: runs that start anew: their row file could not be read.
         deaths: new count by run of the lanes that died with it.
@@ -146,6 +152,7 @@ class Change:
     row_file: str | None = None
     done: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     part: Part | None = None
+    added: Sequence[Run] = ()
     told: Sequence[Trial] = ()
     reset: Collection[int] = ()
     deaths: Mapping[int, int] = field(default_factory=dict)

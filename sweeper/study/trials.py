@@ -8,12 +8,24 @@ from dataclasses import replace
 from typing import Any
 
 from sweeper.lane.run import Run
+from sweeper.ranking.evidence import is_feasible
 from sweeper.ranking.objective import trial_result
+from sweeper.ranking.objectives import Objective, objective_value, objective_values
 from sweeper.spec import SweepSpec
 from sweeper.study.book import Book
-from sweeper.study.database import COMPLETE, FAIL, RUNNING, Change, Trial
+from sweeper.study.database import (
+    BASELINE,
+    COMPLETE,
+    FAIL,
+    RUNNING,
+    SEARCH,
+    STRESS,
+    Change,
+    Trial,
+)
 from sweeper.study.samplers import ADAPTIVE
 from sweeper.study.search import Search
+from sweeper.study.stress import FIRST_RUN, FIRST_TRIAL, Case, missing
 
 
 def open_trials_limit(spec: SweepSpec) -> int | None:
@@ -38,16 +50,23 @@ class Trials:
         limit = open_trials_limit(spec)
         self._most_open = math.inf if limit is None else math.ceil(1.25 * limit)
         self._baselines, self._seeds = spec.baselines, spec.seed_list
-        self._search = Search(spec.parsed_space, spec.search.sampler, spec.search.seed)
-        self._search.rebuild([t for t in book.trials.values() if t.origin == "search"])
+        self._objectives, search = spec.objectives, spec.search
+        self._search = Search(spec.parsed_space, search.sampler, search.seed, self._objectives)
+        self._search.rebuild([t for t in book.trials.values() if t.origin == SEARCH])
         self._proposed: list[tuple[Trial, list[Run]]] = []  # asked for, not yet in the database
+        self._stress_horizon = spec.stress.steps(spec.horizon)
+        self._tests: tuple[int, list[Case]] | None = None  # by the number of told trials
         self.best: dict[str, Any] | None = None
         for trial in book.trials.values():
             self._note_best(trial)
 
     def propose(self, runs: int) -> bool:
-        """Propose trials until they have so many runs, as far as may be open; False for none."""
-        width, first = len(self._seeds), len(self._book.trials)
+        """Propose trials of the search until they have so many runs, as far as may be open.
+
+        Returns:
+            False for none.
+        """
+        width, first = self._spec.first_seeds, self._book.searched
         while len(self._proposed) * width < runs:
             number = first + len(self._proposed)
             n_open = len(self._book.open) + len(self._proposed)
@@ -55,6 +74,34 @@ class Trials:
                 break
             self._proposed.append(self._propose(number))
         return bool(self._proposed)
+
+    def propose_tests(self) -> bool:
+        """Propose the next stage of the stress test, instead of anything else; False for none."""
+        tests = self.missing_tests()
+        count = len(self._book.trials) - self._book.searched
+        run = FIRST_RUN + sum(len(self._book.rows(FIRST_TRIAL + done)) for done in range(count))
+        self._proposed = []
+        for number, test in enumerate(tests, start=FIRST_TRIAL + count):
+            runs = [
+                Run(run + index, number, test.config, seed, self._stress_horizon)
+                for index, seed in enumerate(test.seeds)
+            ]
+            said = {"of": test.of, "change": test.change}
+            trial = Trial(number, STRESS, test.config, {}, RUNNING, None, None, stress=said)
+            self._proposed.append((trial, runs))
+            run += len(runs)
+        return bool(tests)
+
+    def missing_tests(self) -> list[Case]:
+        """The next stage of the stress test, once the search is over and nothing is open."""
+        if self._tests is None or self._tests[0] != self._book.told:
+            trials = list(self._book.trials.values())
+            results = {
+                trial.number: [row.result for row in self._book.rows(trial.number) if row.result]
+                for trial in trials
+            }
+            self._tests = self._book.told, missing(self._spec, trials, results)
+        return self._tests[1]
 
     def add_proposed(self) -> list[int]:
         """Add what was proposed to the book; returns the runs."""
@@ -69,11 +116,32 @@ class Trials:
         for number in sorted({self._book.runs[run].run.trial for run in done}):
             results = [done.get(row.run.id, row.result) for row in self._book.rows(number)]
             known = [result for result in results if result is not None]
-            if len(known) == len(results):
+            if len(known) == len(results) and not self._further(number, known):
                 place = self._book.told + len(told) + 1
                 trial, result = self._book.trials[number], self._result(known)
                 told.append(replace(trial, state=COMPLETE, result=result, told=place))
         return told
+
+    def further_after(self, done: Mapping[int, Mapping[str, Any]]) -> list[Run]:
+        """The runs on further seeds that trials have earned by these results."""
+        found: list[Run] = []
+        for number in sorted({self._book.runs[run].run.trial for run in done}):
+            results = [done.get(row.run.id, row.result) for row in self._book.rows(number)]
+            known = [result for result in results if result is not None]
+            if len(known) == len(results):
+                found += self._further(number, known)
+        return found
+
+    def _further(self, number: int, results: list[Mapping[str, Any]]) -> list[Run]:
+        """As many more runs as have held, while a trial is feasible and has seeds left."""
+        trial = self._book.trials[number]
+        made = len(results)
+        if trial.origin == STRESS or made >= len(self._seeds):
+            return []
+        if not is_feasible(self._result(results)):
+            return []
+        wanted = range(made, min(2 * made, len(self._seeds)))
+        return [self._run(trial.number, trial.config, index) for index in wanted]
 
     def given_up(self, run: int, error: str) -> Trial:
         """The trial of a run that can't be trained."""
@@ -84,43 +152,53 @@ class Trials:
         """Make a change, durably, and tell the trials in it; returns row files of no more use."""
         obsolete = self._book.write(change)
         for trial in change.told:
-            if trial.origin == "search":
+            if trial.origin == SEARCH:
                 self._tell(trial)
             self._note_best(trial)
         return obsolete
 
     def _result(self, runs: list[Mapping[str, Any]]) -> dict[str, Any]:
         limits = self._limits
-        return trial_result(runs, climb=limits.climb, give_back=limits.give_back, cvar=limits.cvar)
+        found = trial_result(
+            runs,
+            climb=limits.climb,
+            give_back=limits.give_back,
+            cvar=limits.cvar,
+            stress_horizon=self._spec.probed_steps or 0,
+        )
+        return found | objective_values(found, runs, self._objectives, limits.cvar)
 
     def _propose(self, number: int) -> tuple[Trial, list[Run]]:
         if number < len(self._baselines):
             draws: dict[str, Any] = {}
-            origin, config = "baseline", self._baselines[number]
+            origin, config = BASELINE, self._baselines[number]
         else:
-            origin = "search"
+            origin = SEARCH
             draws, config = self._search.ask()
-        width, horizon = len(self._seeds), self._spec.horizon
-        runs = [
-            Run(number * width + index, number, config, seed, horizon)
-            for index, seed in enumerate(self._seeds)
-        ]
+        runs = [self._run(number, config, index) for index in range(self._spec.first_seeds)]
         return Trial(number, origin, config, draws, RUNNING, None, None), runs
+
+    def _run(self, number: int, config: dict[str, Any], index: int) -> Run:
+        """The run of a trial of the search on its seed of that index."""
+        run = number * len(self._seeds) + index
+        return Run(run, number, config, self._seeds[index], self._spec.horizon)
 
     def _tell(self, trial: Trial) -> None:
         number = trial.number - len(self._baselines)
         if trial.result is None:
             self._search.fail(number)
         else:
-            self._search.tell(number, trial.result["robust_loss"], trial.result["violation"])
+            self._search.tell(number, trial.result)
 
     def _note_best(self, trial: Trial) -> None:
-        if trial.result is None:
+        if trial.result is None or trial.origin == STRESS:
             return
         found = {"trial": trial.number, "config": trial.config, **trial.result}
-        if self.best is None or _order(found) < _order(self.best):
+        first = self._objectives[0]
+        if self.best is None or _order(found, first) < _order(self.best, first):
             self.best = found
 
 
-def _order(found: Mapping[str, Any]) -> tuple[float, float, int]:
-    return found["failure_fraction"], found["robust_loss"], found["trial"]
+def _order(found: Mapping[str, Any], objective: Objective) -> tuple[float, bool, float, int]:
+    cost = objective.cost(objective_value(found, objective))
+    return found["failure_fraction"], found["violation"] > 0, cost, found["trial"]

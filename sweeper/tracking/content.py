@@ -25,22 +25,32 @@ SWEEP, SWEEP_ID, TRIAL, BEST = (
 )
 BASELINE = "sweeper.baseline"
 ERROR = "sweeper.error"
+RECOMMENDED, REFUSED, PARETO = "sweeper.recommended", "sweeper.refused", "sweeper.pareto"
+MARKS = (RECOMMENDED, REFUSED, PARETO)
 PARENT = "mlflow.parentRunId"
 NOTE = """One run per trial, below the run of the sweep; all its values are over the trial's seeds.
 
 | column | meaning |
 | --- | --- |
 | `rank` | place once the sweep has finished, of the best 100: as `sweeper best` |
-| `robust_loss` | mean log10 of the tail loss of the worst seeds; what the search minimises |
+| `robust_loss` | mean log10 of the tail loss of the worst seeds; minimised unless a metric is |
+| `objective.*` | a metric that the search optimises, mean of its worst seeds |
 | `failure_fraction` | share of the seeds that failed; 90 % between `failure_low`, `failure_high` |
 | `violation` | how far the worst seed is beyond the limits; at most 0 holds |
 | `draw_up` | decades that the loss climbed above its best, worst seed |
 | `give_back` | share of the progress given back for long, worst seed |
 | `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
 | `onset_step` | step at which the first seed failed; `stable_steps` where none did |
+| `forecast_step` | step at which the first seed is forecast to become unstable |
+| `sharpness` | lr times the top eigenvalue of the preconditioned Hessian, sharpest seed |
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
+| `stress_*` | the same of the stress test: fresh seeds, a longer horizon |
+| `steps_to_target` | steps until all seeds were at the baseline's tail loss; of tested trials |
+| `neighbourhood_width` | share of the neighbouring settings that held in the stress test |
 | `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
 | `hp.*` | the numeric settings once more, for charts |
+
+Of several objectives the tag `sweeper.pareto` marks the front once the sweep has finished.
 
 A run that FAILED has no results: `sweeper.error` among its tags says why its trial was given up.
 
@@ -48,7 +58,10 @@ Filters to paste above the table:
 
 - `metrics.failure_fraction = 0 and metrics.draw_up < 3`
 - `metrics.rank <= 10`
+- ``tags.`sweeper.recommended` = "true"``
 - ``tags.`sweeper.baseline` = "true"``
+
+The tag `sweeper.refused` says what broke in a trial that other rankings put first.
 """
 
 # Points of each curve at most; every one costs the tracker 0.07 ms.
@@ -82,8 +95,10 @@ def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> C
         TRIAL: str(trial.number),
         "sweeper.stable": _text(result.get("failure_fraction") == 0),
     }
+    objectives = (result.get("objectives") or {}).items()
     points = [
         *numbers(result),
+        *numbers({f"objective.{name}": value for name, value in objectives}),
         *numbers({f"hp.{key}": value for key, value in settings.items()}),
         *numbers({"run_steps": run_steps(runs)}, own=True),
     ]
@@ -115,6 +130,9 @@ def sweep_params(spec: SweepSpec) -> dict[str, str]:
         "dtype": spec.dtype,
         "sampler": spec.search.sampler,
         "sampler_seed": spec.search.seed,
+        "objective": spec.objective
+        if isinstance(spec.objective, str)
+        else json.dumps(spec.objective),
     }
     return {key: _text(value) for key, value in values.items()}
 
@@ -135,6 +153,29 @@ def numbers(values: Mapping[str, Any], *, own: bool = False) -> Iterator[Point]:
     for key, value in values.items():
         if is_finite(value):
             yield Point(metric_name(key if own or key not in _OWN else f"task.{key}"), value)
+
+
+def stress_points(row: Mapping[str, Any]) -> Iterator[Point]:
+    """What the stress test says of a ranked trial that it tested; nothing of the others."""
+    if "stress_runs" in row:
+        names = ("steps_to_target", "neighbourhood_width")
+        found = {k: v for k, v in row.items() if k.startswith("stress_") or k in names}
+        yield from numbers(found)
+
+
+def marks(
+    row: Mapping[str, Any], best: Mapping[str, Any] | None, reason: str | None
+) -> dict[str, str]:
+    """Tags of a ranked trial.
+
+    Args:
+        best: the recommended one.
+        reason: why it is refused, where others would take it.
+    """
+    is_best = best is not None and row["trial"] == best["trial"]
+    found = {RECOMMENDED: "true"} if is_best else {}
+    found |= {PARETO: "true"} if row.get("pareto") else {}
+    return found | ({REFUSED: _text(reason)} if reason else {})
 
 
 def curves(rows: Sequence[Sequence[float]]) -> Iterator[Point]:

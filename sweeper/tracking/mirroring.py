@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 
 from sweeper.spec import SweepSpec
+from sweeper.study.database import STRESS
 from sweeper.study.folder import Folder
 from sweeper.study.identity import sweep_id
 from sweeper.tracking.backoff import Backoff, said
@@ -73,7 +74,8 @@ class Mirroring:
                 for trial in database.trials(told_after=place):
                     if self._stop.is_set():
                         return
-                    mirror.add(trial)
+                    if trial.origin != STRESS:  # no trial of the search
+                        mirror.add(trial)
                     place += 1
                     self._note(place)
                 self.error, self.ended = None, ended

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from sweeper.spec import SweepSpec
-from sweeper.study.database import FAIL, Database, RunRow, Trial
+from sweeper.study.database import FAIL, STRESS, Database, RunRow, Trial
 from sweeper.study.identity import sweep_id
-from sweeper.study.standing import standing
+from sweeper.study.standing import chosen, refused, standing
 from sweeper.tracking import content
 from sweeper.tracking.store import Found, Point, Store
 
@@ -39,6 +40,7 @@ class Projection:
         self._experiment = store.experiment(spec.name, content.NOTE)
         self._queue: deque[Trial] = deque()  # told, not looked at yet
         self.told = 0
+        self._tests = 0  # told trials of the stress test
         self._noted_at = float("-inf")
         self._parent, self._children = self._find()
         self._is_open = self._parent.status == "RUNNING"
@@ -66,7 +68,10 @@ class Projection:
         batch = [self._queue[index] for index in range(min(most, len(self._queue)))]
         runs = self._runs_of([trial for trial in batch if not self._has(trial)])
         for trial in batch:
-            if not self._has(trial):
+            if trial.origin == STRESS:  # stands in the run of the trial that it tests, at the end
+                self._run_steps[trial.number] = content.run_steps(runs[trial.number])
+                self._tests += 1
+            elif not self._has(trial):
                 self.reopen()
                 self._record(trial, runs[trial.number])
             self._queue.popleft()
@@ -109,8 +114,9 @@ class Projection:
         return found
 
     def _rank(self) -> Found | None:
-        """Write the ranks that changed; returns the run of the best trial."""
+        """Write ranks, stress test and marks; returns the run of the best trial."""
         ranking = standing(self._database, self._spec)
+        self._mark(ranking)
         for row in ranking:
             run = self._children[row["trial"]]
             # Each costs milliseconds: only the best, the baselines, and what has an older rank.
@@ -120,6 +126,20 @@ class Projection:
                 # MLflow shows the value of the largest step: that of the most trials.
                 self._store.log_one(run, Point("rank", row["rank"], len(ranking)))
         return self._children[ranking[0]["trial"]] if ranking else None
+
+    def _mark(self, ranking: Sequence[dict[str, Any]]) -> None:
+        """Write what the stress test found, what is recommended or refused, and the front."""
+        best, broken = chosen(ranking), refused(self._database, self._spec)
+        reasons = {row["trial"]: row["reason"] for row in broken}
+        for row in ranking:
+            run = self._children[row["trial"]]
+            points = [p for p in content.stress_points(row) if run.metrics.get(p.name) != p.value]
+            tags = content.marks(row, best, reasons.get(row["trial"]))
+            # A mark that isn't right any more is overwritten: trials may have been added since.
+            tags |= {key: "false" for key in content.MARKS if key in run.tags and key not in tags}
+            changed = {key: value for key, value in tags.items() if run.tags.get(key) != value}
+            if points or changed:
+                self._store.log(run, points, tags=changed)
 
     # The run of the sweep
 
@@ -162,7 +182,8 @@ class Projection:
         """Write the progress where it changed; of the lag alone only that there is none now."""
         self._noted_at = time.monotonic()
         values = {
-            "told": self.told,
+            "told": self.told - self._tests,
+            "stress_tests": self._tests,
             "trials": self._spec.budget.trials,
             "run_steps": sum(self._run_steps.values()),
             "tracker_lag_s": round(lag_s, 1),

@@ -49,7 +49,7 @@ def test_a_row_file_that_is_gone_or_of_other_runs_is_unreadable(tmp_path: Path) 
 def test_a_trajectory_part_cut_off_anywhere_in_its_last_block_is_said(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     series = np.random.default_rng(0).random((1200, len(SERIES)), dtype=np.float32)
-    part = trajectories.write_part(storage, "a", [(7, 0, series)])
+    part = trajectories.write_part(storage, "a", [trajectories.Piece(7, 0, series)])
     assert part is not None
     whole = (tmp_path / part.path).read_bytes()
     assert len(trajectories.read(storage, [part])) == 1200
@@ -62,8 +62,8 @@ def test_a_trajectory_part_cut_off_anywhere_in_its_last_block_is_said(tmp_path: 
 def test_parts_of_an_earlier_version_have_nulls_where_they_have_no_column(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     series = np.ones((20, len(SERIES)), dtype=np.float32)
-    old = trajectories.write_part(storage, "old", [(1, 0, series)])
-    new = trajectories.write_part(storage, "new", [(1, 20, series)])
+    old = trajectories.write_part(storage, "old", [trajectories.Piece(1, 0, series)])
+    new = trajectories.write_part(storage, "new", [trajectories.Piece(1, 20, series)])
     assert old is not None
     assert new is not None
     path = tmp_path / old.path

@@ -26,6 +26,7 @@ SPEC: dict[str, Any] = {
     "space": {"lr": {"log_uniform": [1e-5, 1e-1]}},
     "search": {"sampler": "random"},
     "budget": {"trials": 4},
+    "stress": {"top": 0},
 }
 
 

@@ -172,6 +172,8 @@ def test_trial_result() -> None:
         "give_back": 0.19,
         "spike_score": 0.03,
         "onset_step": 60,
+        "forecast_step": None,
+        "sharpness": None,
         "stable_steps": 60,
         "accuracy": pytest.approx(0.8),
     }
@@ -217,3 +219,22 @@ def test_a_trial_of_real_verdicts() -> None:
 )
 def test_worst_run(results: list[dict[str, Any]], index: int) -> None:
     assert worst_run(results) == index
+
+
+def test_a_forecast_within_the_stress_horizon_is_infeasible() -> None:
+    def told(step: int | None, confidence: str = "good") -> dict[str, Any]:
+        forecast = {"forecast_step": step, "forecast_confidence": confidence, "sharpness": 3.0}
+        return run(steps=1000, **forecast)
+
+    def of(*results: dict[str, Any], stress_horizon: int = 4000) -> float:
+        found = trial_result(results, cvar=0.4, stress_horizon=stress_horizon, **LIMITS)
+        return float(found["violation"])
+
+    assert of(told(3000)) == of(run(), told(3000, "fair")) == 10.0
+    assert of(told(950)) == 10.0  # its loss has yet to rise
+    assert of(told(800, "measured")) <= 0  # the verdict saw what came of it
+    assert of(told(4001)) <= 0 and of(told(None, "none")) <= 0
+    assert of(told(3000, "poor")) <= 0 and of(told(3000, "unchecked")) <= 0
+    assert of(told(3000), stress_horizon=0) <= 0
+    found = trial_result([run(), told(900), told(700)], cvar=0.4, **LIMITS)
+    assert (found["forecast_step"], found["sharpness"]) == (700, 3.0)

@@ -29,6 +29,7 @@ SPEC: dict[str, Any] = {
     },
     "search": {"sampler": "qmc"},
     "budget": {"trials": 8},
+    "stress": {"top": 0},
     "lanes": {"slots": 8},
 }
 

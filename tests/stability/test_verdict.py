@@ -43,7 +43,7 @@ def brute_force(losses: np.ndarray, facts: RunFacts, limits: Limits) -> dict[str
     hold = max(50, horizon // 200)
     patience = Excursion(max(1, round(0.05 * horizon)))
     giving_back = Excursion(hold)
-    onsets = [bad[0]] if bad else []
+    onsets: list[int] = []
     floor = facts.floor * abs(loss[0]) if loss else 0.0
     least = max(floor, TINY, 1e-12 * abs(loss[0]) if loss and window > 1 else 0.0)
     best, negative, draw_up, climbed = math.inf, False, 0.0, False
@@ -66,7 +66,11 @@ def brute_force(losses: np.ndarray, facts: RunFacts, limits: Limits) -> dict[str
             ratios.append(min(float(np.float64(lifted - best) / progress), 1e9))
         giving_back.see(t, ratios[-1] > limits.give_back)
         patience.see(t, loss[0] > 0 and smooth > 10 * loss[0])
+        if patience.start is not None:  # nothing after it counts
+            loss, bad = loss[: t + 1], []
+            break
     held = [min(ratios[i : i + hold]) for i in range(len(ratios) - hold + 1)]
+    onsets += bad[:1]
     onsets += [e.start for e in (giving_back, patience) if e.start is not None]
     tail_start = horizon - max(1, round(limits.tail * horizon))
     worst = np.sort(loss[tail_start:])[-max(1, round(0.1 * (horizon - tail_start))) :]

@@ -36,6 +36,7 @@ def make_spec(sampler: str, seed: int, size: Size, more: str = "") -> SweepSpec:
             "schedule": {"choice": {"constant": {}, "cosine": {"final": {"uniform": [0.0, 1.0]}}}},
         },
         "search": {"sampler": sampler, "seed": seed},
+        "stress": {"top": 0},
         "budget": {"trials": size.trials, **({name: int(value)} if name else {})},
     }
     return check(raw)

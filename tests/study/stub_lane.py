@@ -27,6 +27,7 @@ RAW: dict[str, Any] = {
     },
     "search": {"sampler": "random"},
     "budget": {"trials": 12},
+    "stress": {"top": 0},
 }
 
 

@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Folder:
         "space": {"lr": {"log_uniform": [1e-5, 1e-1]}},
         "storage": str(tmp_path),
         "budget": {"trials": 7},
+        "stress": {"top": 0},
     }
     spec = check(raw)
     found = Folder(spec.folder)

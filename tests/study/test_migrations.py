@@ -67,7 +67,7 @@ def old(place: Place) -> Place:
 
 def check_content(place: Place) -> None:
     database = place.open()
-    assert database.meta("schema") == SCHEMA == 2
+    assert database.meta("schema") == SCHEMA == 3
     assert database.meta("elapsed_s") == 12.5
     assert database.trials() == [
         Trial(0, "baseline", {"lr": 1e-3}, {}, COMPLETE, {"robust_loss": float("-inf")}, 1, None),
@@ -116,7 +116,7 @@ def test_a_crash_within_a_step_leaves_the_old_schema(
     assert number_and_columns(old) == (1, 7)
     monkeypatch.undo()
     check_content(old)
-    assert number_and_columns(old) == (2, 8)
+    assert number_and_columns(old) == (3, 8)
 
 
 def number_and_columns(place: Place) -> tuple[int, int]:

@@ -361,3 +361,16 @@ def test_a_sweep_has_one_identity(tmp_path: Path) -> None:
     assert len(found) == 1
     assert found == {sweep_id(database)} == {database.meta("id")}
     database.close()
+
+
+def test_several_objectives(url: str) -> None:
+    objective = [{"metric": "accuracy", "direction": "maximize"}, "robust_loss"]
+    with opened(url, objective=objective) as mirror:
+        mirror.add(complete(1, objectives={"accuracy": 0.9, "robust_loss": -2.0}))
+        mirror.add(complete(2, told=2, objectives={"accuracy": None, "robust_loss": -1.0}))
+    study = copied(url)
+    maximize, minimize = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+    assert study.directions == [maximize, minimize]
+    first, second = study.trials
+    assert (first.state, first.values) == (TrialState.COMPLETE, [0.9, -2.0])
+    assert second.state == TrialState.FAIL

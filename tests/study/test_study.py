@@ -44,7 +44,7 @@ def test_a_new_study_goes_on_where_the_old_one_was(tmp_path: Path) -> None:
     assert spans == [(0, 50), (50, 100)]
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe"])
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "nsga2", "cmaes"])
 def test_a_restart_proposes_what_an_uninterrupted_search_would(
     tmp_path: Path, sampler: str
 ) -> None:

@@ -62,6 +62,7 @@ def make(storage: Path, trials: int = TRIALS) -> Folder:
             },
             "search": {"sampler": "random"},
             "budget": {"trials": trials},
+            "stress": {"top": 0},
             "storage": str(storage),
         }
     )

@@ -23,12 +23,16 @@ def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str,
     }
 
 
+def root(state: State, c: State) -> Tensor:
+    return torch.sqrt(state["sum"] + c["initial"])
+
+
 def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
     del theta, sizes
-    total = state["sum"] + grad * grad
-    root = torch.sqrt(total + c["initial"])
-    change = c["step_size"] * (grad / (root + c["eps"]))
-    return Move(change, {"sum": total}, root)
+    after = {"sum": state["sum"] + grad * grad}
+    divisor = root(after, c)
+    change = c["step_size"] * (grad / (divisor + c["eps"]))
+    return Move(change, after, divisor)
 
 
 RULE = Rule(
@@ -37,4 +41,5 @@ RULE = Rule(
     columns=("lr_decay", "eps", "initial_accumulator_value"),
     coefficients=coefficients,
     update=update,
+    root=root,
 )

@@ -33,19 +33,23 @@ def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str,
     }
 
 
+def root(state: State, c: State) -> Tensor:
+    largest = state.get("max_exp_avg_sq", state["exp_avg_sq"])
+    return torch.sqrt(largest) * c["unbiased"]
+
+
 def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
     del theta, sizes
     first, second = state["exp_avg"], state["exp_avg_sq"]
     first = first + c["beta1_left"] * (grad - first)
     second = c["beta2"] * second + c["beta2_left"] * grad * grad
     after = {"exp_avg": first, "exp_avg_sq": second}
-    largest = second
     if "max_exp_avg_sq" in state:  # then every row keeps it: who will be in its slot is not known
         largest = torch.maximum(state["max_exp_avg_sq"], second)
-        largest = after["max_exp_avg_sq"] = torch.where(c["amsgrad"] > 0, largest, second)
-    root = torch.sqrt(largest) * c["unbiased"]
-    change = c["step_size"] * (first / (root + c["eps"]))
-    return Move(change, after, root)
+        after["max_exp_avg_sq"] = torch.where(c["amsgrad"] > 0, largest, second)
+    divisor = root(after, c)
+    change = c["step_size"] * (first / (divisor + c["eps"]))
+    return Move(change, after, divisor)
 
 
 RULE = Rule(
@@ -56,4 +60,5 @@ RULE = Rule(
     coefficients=coefficients,
     update=update,
     cycled="beta1",
+    root=root,
 )

@@ -30,6 +30,10 @@ def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str,
     }
 
 
+def root(state: State, c: State) -> Tensor:
+    return torch.sqrt(state["exp_avg_sq"]) * c["unbiased"]
+
+
 def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
     del theta, sizes
     first, second = state["exp_avg"], state["exp_avg_sq"]
@@ -37,12 +41,12 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
     second = c["beta2"] * second + c["beta2_left"] * grad * grad
     corrected = state["mu_correction"] * c["mu"] + (1 - c["mu"])  # 1 - mu_1 ... mu_t
     corrected_next = corrected * c["mu_next"] + (1 - c["mu_next"])
-    root = torch.sqrt(second) * c["unbiased"]
     of_grad = c["lr"] * (1 - c["mu"]) / corrected
     of_first = c["lr"] * c["mu_next"] / corrected_next
-    change = (of_grad * grad + of_first * first) / (root + c["eps"])
     after = {"exp_avg": first, "exp_avg_sq": second, "mu_correction": corrected}
-    return Move(change, after, root)
+    divisor = root(after, c)
+    change = (of_grad * grad + of_first * first) / (divisor + c["eps"])
+    return Move(change, after, divisor)
 
 
 RULE = Rule(
@@ -53,4 +57,5 @@ RULE = Rule(
     coefficients=coefficients,
     update=update,
     cycled="beta1",
+    root=root,
 )

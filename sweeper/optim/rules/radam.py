@@ -40,17 +40,22 @@ def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str,
     }
 
 
+def root(state: State, c: State) -> Tensor:
+    return torch.sqrt(state["exp_avg_sq"]) * c["unbiased"]
+
+
 def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
     del theta, sizes
     first, second = state["exp_avg"], state["exp_avg_sq"]
     first = first + c["beta1_left"] * (grad - first)
     second = c["beta2"] * second + c["beta2_left"] * grad * grad
-    root = torch.sqrt(second) * c["unbiased"]
-    divisor = root + c["eps"]
+    after = {"exp_avg": first, "exp_avg_sq": second}
+    second_root = root(after, c)
+    divisor = second_root + c["eps"]
     # With eps 0 a coordinate without a gradient would give 0 * 0 / 0 where only `plain` counts.
     scaled = torch.where(c["rectified"] > 0, c["rectified"] * first / divisor, 0.0)
     change = c["plain"] * first + scaled
-    return Move(change, {"exp_avg": first, "exp_avg_sq": second}, root)
+    return Move(change, after, second_root)
 
 
 RULE = Rule(
@@ -60,4 +65,5 @@ RULE = Rule(
     coefficients=coefficients,
     update=update,
     cycled="beta1",
+    root=root,
 )

@@ -27,20 +27,25 @@ def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str,
     }
 
 
+def root(state: State, c: State) -> Tensor:
+    variance = state["square_avg"]
+    if "grad_avg" in state:
+        # Rounding may bring the variance below zero, where torch gives NaN.
+        mean = state["grad_avg"]
+        variance = torch.clamp(variance - c["centered"] * mean * mean, min=0)
+    return torch.sqrt(variance)
+
+
 def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
     del theta, sizes
     second = c["alpha"] * state["square_avg"] + c["alpha_left"] * grad * grad
     after = {"square_avg": second}
-    variance = second
     if "grad_avg" in state:
-        mean = state["grad_avg"] + c["alpha_left"] * (grad - state["grad_avg"])
-        # Rounding may bring the variance below zero, where torch gives NaN.
-        variance = torch.clamp(second - c["centered"] * mean * mean, min=0)
-        after["grad_avg"] = mean
-    root = torch.sqrt(variance)
-    buffer = c["momentum"] * state["momentum_buffer"] + grad / (root + c["eps"])
+        after["grad_avg"] = state["grad_avg"] + c["alpha_left"] * (grad - state["grad_avg"])
+    divisor = root(after, c)
+    buffer = c["momentum"] * state["momentum_buffer"] + grad / (divisor + c["eps"])
     after["momentum_buffer"] = buffer
-    return Move(c["lr"] * buffer, after, root)
+    return Move(c["lr"] * buffer, after, divisor)
 
 
 RULE = Rule(
@@ -51,4 +56,5 @@ RULE = Rule(
     coefficients=coefficients,
     update=update,
     cycled="momentum",
+    root=root,
 )

@@ -51,6 +51,21 @@ class Coefficients(Protocol):
         ...
 
 
+class Root(Protocol):
+    """Square root of the second moment that a step divides by."""
+
+    def __call__(self, state: State, c: State) -> Tensor:
+        """
+        Args:
+            state: the rule's state after the step.
+            c: `[K, 1]` each, the coefficients of that step in the dtype of the state.
+
+        Returns:
+            `[K, P]`, with its bias correction, without eps.
+        """
+        ...
+
+
 class Update(Protocol):
     """One step of every row; changes nothing."""
 
@@ -83,6 +98,8 @@ class Rule:
         coefficients, update: the two halves of a step. All state is zero at the start.
         cycled: the hyperparameter that cyclical schedules cycle against lr.
         averages: whether the update takes means over a row.
+        root: of a step that was made, by what it left; None for rules that divide by nothing.
+            eps is then among the coefficients.
     """
 
     name: str
@@ -94,6 +111,7 @@ class Rule:
     scalars: tuple[str, ...] = ()
     cycled: str | None = None
     averages: bool = False
+    root: Root | None = None
 
     def state_names(self, extras: Collection[str]) -> tuple[str, ...]:
         """Its state tensors `[K, P]` where these hyperparameters may be set."""

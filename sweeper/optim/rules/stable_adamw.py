@@ -27,6 +27,11 @@ def coefficients(columns: Mapping[str, Array], lr: Array, t: Array) -> dict[str,
     }
 
 
+def root(state: State, c: State) -> Tensor:
+    del c  # the average is unbiased itself
+    return torch.sqrt(state["exp_avg_sq"])
+
+
 def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) -> Move:
     del theta
     first, second = state["exp_avg"], state["exp_avg_sq"]
@@ -42,9 +47,10 @@ def update(theta: Tensor, grad: Tensor, state: State, c: State, sizes: Sizes) ->
         dim=1,
     )
     lr_share = 1 / rms.clamp(min=1)
-    root = torch.sqrt(second)
-    change = c["lr"] * lr_share * first / (root + c["eps"])
-    return Move(change, {"exp_avg": first, "exp_avg_sq": second}, root, lr_share)
+    after = {"exp_avg": first, "exp_avg_sq": second}
+    divisor = root(after, c)
+    change = c["lr"] * lr_share * first / (divisor + c["eps"])
+    return Move(change, after, divisor, lr_share)
 
 
 RULE = Rule(
@@ -55,4 +61,5 @@ RULE = Rule(
     update=update,
     averages=True,
     cycled="beta1",
+    root=root,
 )

@@ -1,0 +1,226 @@
+"""Probes of the runs of a lane: copied when they are due, measured together in batches.
+
+A probe belongs to one exact step, and runs come to theirs at different times. So the rows that are
+due are copied and wait until a batch is full, or until somebody must know: their run is saved, has
+ended or is due again. The values don't depend on who else is in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sweeper.lane.memory import is_lack_of_memory
+from sweeper.lane.pack import Machine, Pack
+from sweeper.lane.probe_log import Measurement, ProbeLog
+from sweeper.optim import coefficients
+from sweeper.optim.arena import Arena
+from sweeper.optim.coefficients import Row
+from sweeper.optim.step import Gradient
+from sweeper.stability.curvature import Curvature, ProbePlan, ProbePoint
+from sweeper.stability.hessian import linearised
+from sweeper.stability.prober import Prober
+from sweeper.tasks.gradient import Layout, packed_gradient
+from sweeper.tasks.task import Task
+
+# Rows of a batch, and parameters of all of them together: Lanczos holds them 16 times.
+_MOST_ROWS, _MOST_PARAMETERS = 32, 4_000_000
+# From the vector of the probe before: then 8 iterations leave about 1 % of error.
+_SHARPNESS = ProbePlan(iterations=8, raw=False, trace_samples=0)
+_SPECTRUM = ProbePlan(iterations=10, raw=True, trace_samples=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at the step where it is probed, on the device.
+
+    Args:
+        seed, step: of the run.
+        log: gets what is found.
+        lr: of the next update.
+        theta: `[P]`.
+        decay: `[P]`, L2 weight decay.
+        root: `[P]`, square root of the second moment; None for rules that divide by nothing.
+        eps: added to it.
+    """
+
+    seed: int
+    step: int
+    log: ProbeLog
+    lr: float
+    theta: Tensor
+    decay: Tensor
+    root: Tensor | None
+    eps: float | None
+
+
+class Probing:
+    """The probes of a lane.
+
+    Args:
+        task: what is trained.
+        capacity: slots of the lane.
+        machine: of its packs.
+    """
+
+    def __init__(self, task: Task, capacity: int, machine: Machine) -> None:
+        layout = Layout.of(task.initial(0))
+        size = sum(layout.sizes)
+        self._rows = max(1, min(capacity, _MOST_ROWS, _MOST_PARAMETERS // size))
+        start = layout.flatten(task.initial(0)).to(machine.torch_device, machine.torch_dtype)
+        theta = start.expand(self._rows, -1).contiguous()
+        gradient = _decayed(_fixed_gradient(task, layout, theta, machine))
+        self.trouble = _trouble(gradient, theta)
+        self._prober = Prober(gradient, self._rows, _SHARPNESS, compiled=False)
+        # By what a batch must have in common: a divisor, and a plan.
+        self._waiting: dict[tuple[bool, bool], list[Snapshot]] = {}
+
+    def take(self, pack: Pack, slots: Sequence[int], logs: Sequence[ProbeLog]) -> None:
+        """Copy what is in these slots, for the logs of their runs; measures full batches."""
+        for log in logs:
+            log.trouble = self.trouble
+            self.flush(log)
+        if self.trouble is not None or not slots:
+            return
+        for shot in snapshots(pack, slots, logs):
+            key = (shot.root is not None, shot.log.wants_spectrum)
+            waiting = self._waiting.setdefault(key, [])
+            waiting.append(shot)
+            if len(waiting) == self._rows:
+                self._measure(key)
+
+    def flush(self, log: ProbeLog | None = None) -> None:
+        """Measure what waits: of this run and whoever is in its batch, or of all."""
+        for key, waiting in self._waiting.items():
+            if waiting and (log is None or any(shot.log is log for shot in waiting)):
+                self._measure(key)
+
+    def forget(self, log: ProbeLog) -> None:
+        """Leave out what waits of a run."""
+        for key, waiting in self._waiting.items():
+            self._waiting[key] = [shot for shot in waiting if shot.log is not log]
+
+    def _measure(self, key: tuple[bool, bool]) -> None:
+        shots, self._waiting[key] = self._waiting[key], []
+        found = self._prober.probe(_point(shots), _SPECTRUM if key[1] else _SHARPNESS)
+        vectors = found.sharpness_vector
+        for place, (shot, measured) in enumerate(
+            zip(shots, _measurements(found, shots), strict=True)
+        ):
+            shot.log.take(shot.step, measured, vectors[place].clone())
+
+
+def snapshots(pack: Pack, slots: Sequence[int], logs: Sequence[ProbeLog]) -> list[Snapshot]:
+    """What is in these slots; rows with values that aren't finite are left out."""
+    arena, at = pack.arena, torch.tensor(slots, device=pack.arena.theta.device)
+    rows = [row for slot in slots if (row := arena.rows[slot]) is not None]
+    made, following = _coefficients(arena, rows)
+    theta = arena.theta[at]
+    coupled = made["coupled"] if arena.decay_mask is None else made["coupled"] * arena.decay_mask
+    decay = coupled.expand_as(theta)
+    root = None
+    if arena.rule.root is not None:
+        root = arena.rule.root({name: one[at] for name, one in arena.state.items()}, made)
+    finite = torch.isfinite(theta if root is None else theta + root).all(1).tolist()
+    eps = None if root is None else made["eps"][:, 0].tolist()
+    return [
+        Snapshot(
+            seed=pack.seed_of(slot),
+            step=rows[place].step,
+            log=log,
+            lr=float(following["lr"][place]),
+            theta=theta[place],
+            decay=decay[place],
+            root=None if root is None else root[place],
+            eps=None if eps is None else eps[place],
+        )
+        for place, (slot, log) in enumerate(zip(slots, logs, strict=True))
+        if finite[place]
+    ]
+
+
+def _coefficients(
+    arena: Arena, rows: Sequence[Row]
+) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
+    """Those of the update before, `[R, 1]` on the device, and of the next one, `[R]` float64."""
+    before = [replace(row, step=row.step - 1) for row in rows]
+    table = coefficients.table(arena.rule, before, 2)
+    names = coefficients.names(arena.rule)
+    made = torch.from_numpy(table[0]).to(arena.theta)
+    return (
+        {name: made[place][:, None] for place, name in enumerate(names)},
+        {name: table[1, place] for place, name in enumerate(names)},
+    )
+
+
+def _point(shots: Sequence[Snapshot]) -> ProbePoint:
+    theta = torch.stack([shot.theta for shot in shots])
+    roots = [shot.root for shot in shots if shot.root is not None]
+    nothing = torch.zeros_like(theta[0])
+    starts = [shot.log.vector for shot in shots]
+    return ProbePoint(
+        theta=theta,
+        lr=torch.tensor([shot.lr for shot in shots], dtype=torch.float64),
+        seeds=[(shot.seed, shot.step) for shot in shots],
+        batch=(torch.stack([shot.decay for shot in shots]),),
+        root=torch.stack(roots) if roots else None,
+        eps=torch.tensor([shot.eps for shot in shots], dtype=torch.float64) if roots else None,
+        sharpness_start=torch.stack(
+            [nothing if start is None else start.to(theta) for start in starts]
+        ),
+    )
+
+
+def _measurements(found: Curvature, shots: Sequence[Snapshot]) -> list[Measurement]:
+    columns = (
+        found.sharpness,
+        found.moment_share,
+        found.gradient_curvature,
+        found.converged,
+        found.top,
+        found.bottom,
+        found.trace,
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Measurement(shot.lr, shot.eps, *row) for shot, row in zip(shots, rows, strict=True)]
+
+
+def _fixed_gradient(task: Task, layout: Layout, theta: Tensor, machine: Machine) -> Gradient:
+    """The gradient on data that are the same at every step and for all runs."""
+    data = task.data
+    if task.batch_size is not None:
+        # As many as a step has, so that a product costs as much for any size of a batch.
+        chosen = np.linspace(0, len(data[0]) - 1, task.batch_size).astype(int)
+        data = (data[0][chosen], data[1][chosen])
+        task = replace(task, batch_size=None, data=data, packed_loss=None)
+    device, dtype = machine.torch_device, machine.torch_dtype
+    inputs, targets = (
+        part.to(device, dtype if part.is_floating_point() else None) for part in data
+    )
+    return packed_gradient(task, layout, theta, (inputs, targets))
+
+
+def _decayed(gradient: Gradient) -> Gradient:
+    """With L2 weight decay of every parameter, so that the Hessian has it too."""
+
+    def decayed(theta: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
+        found, loss = gradient(theta)
+        return found + decay * theta, loss
+
+    return decayed
+
+
+def _trouble(gradient: Gradient, theta: Tensor) -> str | None:
+    """Why this model has no Hessian products, in words: some kernels have no second derivative."""
+    try:
+        _, product = linearised(gradient, theta, torch.zeros_like(theta))
+        product(theta)
+    except RuntimeError as error:
+        if is_lack_of_memory(error):
+            raise
+        return f"the model can't be differentiated twice: {str(error).splitlines()[0]}"
+    return None

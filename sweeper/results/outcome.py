@@ -1,0 +1,64 @@
+"""What a sweep came to, for the terminal: what is recommended, and why tempting ones are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.optim.configuration import flatten
+
+
+def outcome(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Lines and a table of a recommendation (sweeper.results.sweep)."""
+    yield Text(_recommended(found), style="bold green")
+    if found["speed"] is not None:
+        yield Text(_speed(found["speed"]))
+    if found["refused"]:
+        yield refused_table(found["refused"])
+
+
+def refused_table(refused: Sequence[Mapping[str, Any]]) -> Table:
+    """What other policies would have recommended, and what broke."""
+    table = Table(
+        title="Refused, though others rank them first",
+        title_justify="left",
+        header_style="bold",
+        pad_edge=False,
+    )
+    table.add_column("trial", justify="right")
+    table.add_column("lr", justify="right")
+    table.add_column("ranked first by")
+    table.add_column("what broke", style="red")
+    for row in refused:
+        lr = flatten(row["config"]).get("lr")
+        policies = ", ".join(row["by"])
+        table.add_row(str(row["trial"]), f"{lr:.3g}", policies, row["reason"])
+    return table
+
+
+def _recommended(found: Mapping[str, Any]) -> str:
+    proven, evidence = found["proven"], found["evidence"]
+    if proven["stress_tested"]:
+        seeds = len(proven["stress_seeds"])
+        text = f"held on {seeds} fresh seeds for {proven['horizon']:,} steps"
+        tail = evidence["stress_tail_loss"]
+    else:
+        seeds = len(proven["seeds"])
+        text = f"held on {seeds} seeds for {proven['horizon']:,} steps (no stress test)"
+        tail = evidence["tail_loss"]
+    return f"Recommended: trial {evidence['trial']}, {text}; tail loss {tail:.2g} at worst"
+
+
+def _speed(speed: Mapping[str, Any]) -> str:
+    own, rival = speed["steps"], speed["tempting_steps"]
+    text = f"A loss of {speed['loss']:.2g} takes it about {_steps(own)}"
+    said = f"trial {speed['tempting']}, the most tempting one that is refused, {_steps(rival)}"
+    return f"{text}; {said}."
+
+
+def _steps(steps: int | None) -> str:
+    return "more than the horizon" if steps is None else f"{steps:,} steps"
