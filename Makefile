@@ -3,13 +3,14 @@
 # make check   set up, format, lint, types, import contract
 # make ui      open the MLflow UI on the finished sweeps
 # make bench   the side-by-side benchmark (minutes)
+# make reproduce PART=stability   regenerate its section of docs/reproductions.md (half an hour)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: sweep test check format ui bench clean
+.PHONY: sweep test check format ui bench reproduce clean
 
 sweep: $(READY)
 	$(BIN)/sweeper launch search_spaces/perceptron.yaml
@@ -33,6 +34,13 @@ ui: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput --task perceptron
 	$(BIN)/python -m benchmarks.throughput --task digits
+
+PART ?= stability
+SCALE ?= 1
+
+reproduce: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[reproduce]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m reproductions $(PART) --scale $(SCALE)
 
 # torch comes first and by its exact version: a wider request may fetch gigabytes of CUDA packages.
 $(READY): pyproject.toml constraints.txt
