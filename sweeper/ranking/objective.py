@@ -126,6 +126,7 @@ def trial_result(
         "onset_step": min(onsets) if onsets else None,
         "forecast_step": min(forecasts, default=None),
         "sharpness": _worst_known(results, "sharpness"),
+        "safe_eps": _worst_known(results, "safe_eps"),
         "stable_steps": min(int(result["stable_steps"]) for result in results),
         **_evaluation(results),
     }

@@ -29,6 +29,12 @@ def describe(spec: SweepSpec) -> Iterator[str]:
         yield f"searched   {_describe(parameter)}"
     yield f"runs       {size.trials:,} trials x {len(spec.seed_list)} seeds = {size.runs:,}"
     yield f"run-steps  {size.run_steps:,}"
+    stress = spec.stress
+    if stress.is_on:
+        yield (
+            f"stress     about {stress.budget * size.run_steps:,.0f} run-steps more: winners on "
+            f"{stress.seeds} fresh seeds for {stress.steps(spec.horizon):,} steps each"
+        )
     capacities, why = plan.candidates(spec, int(lanes), machine.device)
     measured = capacity.measure(
         plan.task_name(spec), plan.typical(spec), capacities, machine, plan.extras(spec)
@@ -41,8 +47,9 @@ def describe(spec: SweepSpec) -> Iterator[str]:
         f"{probes.probes} a run, about {probes.share:.1%} of its time" if probes.probes else "none"
     )
     yield f"probes     {cost}"
-    yield f"disk       about {size.disk_mb:,.0f} MB of trajectories"
-    seconds = size.run_steps / (rate * int(lanes))
+    share = 1 + (stress.budget if stress.is_on else 0)
+    yield f"disk       about {share * size.disk_mb:,.0f} MB of trajectories"
+    seconds = share * size.run_steps / (rate * int(lanes))
     yield f"time       about {seconds:,.0f} s on {lanes} lanes like this one, plus start-up"
     yield "Nothing was started."
 

@@ -41,6 +41,7 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 | `give_back` | share of the progress given back for long, worst seed |
 | `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
 | `onset_step` | step at which the first seed failed; `stable_steps` where none did |
+| `safe_eps` | eps with which no seed reaches its threshold; on the full batch |
 | `forecast_step` | step at which the first seed is forecast to become unstable |
 | `sharpness` | lr times the top eigenvalue of the preconditioned Hessian, sharpest seed |
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |

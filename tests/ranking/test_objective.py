@@ -174,6 +174,7 @@ def test_trial_result() -> None:
         "onset_step": 60,
         "forecast_step": None,
         "sharpness": None,
+        "safe_eps": None,
         "stable_steps": 60,
         "accuracy": pytest.approx(0.8),
     }
