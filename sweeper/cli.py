@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweeper.results.sweep import SweepHandle
     from sweeper.spec import SweepSpec
 
+_REASONS = 30  # trials of which it is said what broke, where nothing held
 _STORAGE = click.option(
     "--storage", default="./sweeps", show_default=True, help="Folder of all sweeps."
 )
@@ -260,7 +261,7 @@ def _show_result(found: SweepHandle) -> int:
     except SweepError as error:
         code = 1
         click.echo(f"Nothing is recommended: {error}")
-        console.print(refused_table(found.refused()))
+        console.print(refused_table(found.broken()[:_REASONS], title="What broke"))
     storage = found.folder.path.parent
     default = storage == (Path.cwd() / "sweeps").resolve()
     flag = "" if default else f" --storage {storage}"

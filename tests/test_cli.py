@@ -207,6 +207,7 @@ def test_all_failed_recommends_nothing(
     code, out, _ = call(monkeypatch, capsys, "launch", spec, *flags)
     assert code == 1
     assert "Nothing is recommended: " in out
+    assert out.count("failed on 2 of 2 seeds of the search: it diverged") >= 2
     code, _, errors = call(monkeypatch, capsys, "export", "small")
     assert code == 2
     assert "2 of 2 trials of 'small' failed; trial 0 failed on 2 of 2 seeds" in errors

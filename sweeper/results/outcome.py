@@ -11,6 +11,8 @@ from rich.text import Text
 
 from sweeper.optim.configuration import flatten
 
+_REFUSED = "Refused: what other rankings put first, and the baseline"
+
 
 def outcome(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Lines and a table of a recommendation (sweeper.results.sweep)."""
@@ -21,10 +23,10 @@ def outcome(found: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield refused_table(found["refused"])
 
 
-def refused_table(refused: Sequence[Mapping[str, Any]]) -> Table:
-    """What other policies would have recommended, and what broke."""
+def refused_table(refused: Sequence[Mapping[str, Any]], *, title: str = _REFUSED) -> Table:
+    """Trials with what broke."""
     table = Table(
-        title="Refused: what other rankings put first, and the baseline",
+        title=title,
         title_justify="left",
         header_style="bold",
         pad_edge=False,

@@ -103,16 +103,22 @@ class SweepHandle:
         with closing(self.folder.database()) as database:
             return refused(database, self.spec)
 
-    def _nothing_held(self, ranking: list[dict[str, Any]]) -> SweepError:
+    def broken(self) -> list[dict[str, Any]]:
+        """Every trial that broke, in the order of the ranking: each with `reason` and `by`."""
         steps = self.spec.stress.steps(self.spec.horizon)
-        reasons = [refusal(row, stress_horizon=steps) for row in ranking]
-        broken = sum(reason is not None for reason in reasons)
-        first = next(
-            (f"; trial {r['trial']} {why}" for r, why in zip(ranking, reasons) if why), ""
-        )
+        reasons = ((row, refusal(row, stress_horizon=steps)) for row in self.ranking())
+        return [
+            {**row, "reason": reason, "by": [f"rank {row['rank']}"]}
+            for row, reason in reasons
+            if reason is not None
+        ]
+
+    def _nothing_held(self, ranking: list[dict[str, Any]]) -> SweepError:
+        broken = self.broken()
+        first = "".join(f"; trial {row['trial']} {row['reason']}" for row in broken[:1])
         return SweepError(
-            f"nothing to recommend: {broken} of {len(ranking)} trials of {self.name!r} failed"
-            f"{first}",
+            f"nothing to recommend: {len(broken)} of {len(ranking)} trials of {self.name!r} "
+            f"failed{first}",
             cure=f"Look at `sweeper best {self.name}`; lower lr, raise eps, widen the space, or "
             "give the stress test more of a budget.",
         )
