@@ -18,7 +18,7 @@ from reproductions.scale import Scale
 from reproductions.stability import problem, wording
 from sweeper.results.sweep import SweepHandle
 from sweeper.study.database import STRESS
-from sweeper.study.standing import order
+from sweeper.study.standing import order, results_of
 
 TITLE = "Which ranking picks settings that hold?"
 HORIZON, LONGER, TRIALS, SEARCHES, TOP = 5_000, 4, 128, 3, 5
@@ -106,10 +106,7 @@ def _without_stress_test(handle: SweepHandle) -> list[dict[str, Any]]:
     """The ranking as it would be had the sweep ended with its search."""
     with closing(handle.folder.database()) as database:
         trials = [trial for trial in database.trials() if trial.origin != STRESS]
-        results: dict[int, list[dict[str, Any]]] = {}
-        for row in database.runs():
-            if row.result is not None:
-                results.setdefault(row.run.trial, []).append(row.result)
+        results = results_of(database)
     return order(handle.spec, trials, results)
 
 

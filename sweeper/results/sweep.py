@@ -10,8 +10,8 @@ from typing import Any
 from sweeper.errors import SweepError, nearest, one_of
 from sweeper.ranking.recommendation import refusal
 from sweeper.ranking.target import steps_to_target
+from sweeper.study import standing
 from sweeper.study.folder import Folder, versions
-from sweeper.study.standing import chosen, refused, standing
 from sweeper.study.stress import fresh_seeds
 
 FORMATS = ("json",)
@@ -52,7 +52,7 @@ class SweepHandle:
         """
         database = self.folder.database()
         try:
-            return standing(database, self.spec, by)
+            return standing.standing(database, self.spec, by)
         finally:
             database.close()
 
@@ -70,10 +70,11 @@ class SweepHandle:
         if not ranking:
             raise SweepError(f"no trial of {self.name!r} has ended yet")
         stress = self.spec.stress
-        first = chosen(ranking)
+        first = standing.chosen(ranking)
         if first is None:
-            raise self._nothing_held(ranking)
+            raise self._nothing_held(len(ranking))
         stressed = "stress_runs" in first
+        refused = self.refused()
         evidence = {k: v for k, v in first.items() if k not in ("config", "origin", "rank")}
         return {
             "schema": EXPORT_SCHEMA,
@@ -90,9 +91,9 @@ class SweepHandle:
                 "stress_tested": stressed,
             },
             "evidence": evidence,
-            "speed": self._speed(first),
+            "speed": self._speed(first, refused[0]) if refused else None,
             "refused": [
-                {k: row[k] for k in ("trial", "by", "reason", "config")} for row in self.refused()
+                {k: row[k] for k in ("trial", "by", "reason", "config")} for row in refused
             ],
             "trials": len(ranking),
             "versions": versions(),
@@ -101,7 +102,7 @@ class SweepHandle:
     def refused(self) -> list[dict[str, Any]]:
         """Trials that other policies put first, and that broke: each with `reason` and `by`."""
         with closing(self.folder.database()) as database:
-            return refused(database, self.spec)
+            return standing.refused(database, self.spec)
 
     def broken(self) -> list[dict[str, Any]]:
         """Every trial that broke, in the order of the ranking: each with `reason` and `by`."""
@@ -113,23 +114,22 @@ class SweepHandle:
             if reason is not None
         ]
 
-    def _nothing_held(self, ranking: list[dict[str, Any]]) -> SweepError:
+    def _nothing_held(self, trials: int) -> SweepError:
         broken = self.broken()
         first = "".join(f"; trial {row['trial']} {row['reason']}" for row in broken[:1])
         return SweepError(
-            f"nothing to recommend: {len(broken)} of {len(ranking)} trials of {self.name!r} "
+            f"nothing to recommend: {len(broken)} of {trials} trials of {self.name!r} "
             f"failed{first}",
             cure=f"Look at `sweeper best {self.name}`; lower lr, raise eps, widen the space, or "
             "give the stress test more of a budget.",
         )
 
-    def _speed(self, first: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _speed(self, first: Mapping[str, Any], rival: Mapping[str, Any]) -> dict[str, Any] | None:
         """Steps to the tail loss of the recommended trial, of it and of the most tempting one."""
-        refused_first = next(iter(self.refused()), None)
-        if refused_first is None or first["tail_loss"] is None:
+        if first["tail_loss"] is None:
             return None
         with closing(self.folder.database()) as database:
-            rows = database.runs([first["trial"], refused_first["trial"]])
+            rows = database.runs([first["trial"], rival["trial"]])
 
         def steps(trial: int) -> int | None:
             results = [row.result for row in rows if row.run.trial == trial and row.result]
@@ -138,8 +138,8 @@ class SweepHandle:
         return {
             "loss": first["tail_loss"],
             "steps": steps(first["trial"]),
-            "tempting": refused_first["trial"],
-            "tempting_steps": steps(refused_first["trial"]),
+            "tempting": rival["trial"],
+            "tempting_steps": steps(rival["trial"]),
         }
 
     @property

@@ -25,11 +25,16 @@ _OF_STRESS = ("runs", "failure_fraction", "robust_loss", "tail_loss", "draw_up",
 
 def standing(database: Database, spec: SweepSpec, policy: str = "robust") -> list[dict[str, Any]]:
     """The ranking of a sweep from its database; see `order`."""
+    return order(spec, database.trials(), results_of(database), policy)
+
+
+def results_of(database: Database) -> dict[int, list[Result]]:
+    """The verdicts of the runs that have ended, by number of their trial."""
     results: dict[int, list[Result]] = {}
     for row in database.runs():
         if row.result is not None:
             results.setdefault(row.run.trial, []).append(row.result)
-    return order(spec, database.trials(), results, policy)
+    return results
 
 
 def order(
@@ -87,10 +92,11 @@ def order(
 
 def refused(database: Database, spec: SweepSpec) -> list[dict[str, Any]]:
     """Trials that the policies of other tools put first and that broke: with `reason` and `by`."""
+    trials, results = database.trials(), results_of(database)
     rankings = {}
     for policy in _OTHERS:
         with suppress(SweepError):  # nothing to rank by, where all diverged at once
-            rankings[policy] = standing(database, spec, policy)
+            rankings[policy] = order(spec, trials, results, policy)
     return tempting(rankings, stress_horizon=spec.stress.steps(spec.horizon))
 
 

@@ -218,13 +218,14 @@ class Study:
         held = {run: step for run, step in report.held.items() if self._is_owner(report, run)}
         cleared = self._suspects.cleared_by(held, saved, done)
         if done or saved or cleared:
+            told, added = self._trials.ended_by(done)
             change = Change(
                 saved=saved,
                 row_file=report.row_file,
                 done=done,
                 part=reports.part_of(report.part, {*done, *saved}),
-                added=self._trials.further_after(done),
-                told=self._trials.completed_by(done),
+                added=added,
+                told=told,
                 deaths=dict.fromkeys(cleared, 0),
                 meta={"elapsed_s": self._hours.spent()},
             )

@@ -117,35 +117,31 @@ class Trials:
         self._proposed = []
         return [run.id for run in runs]
 
-    def completed_by(self, done: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
-        """The trials that these results of runs complete, in the order of their numbers."""
+    def ended_by(self, done: Mapping[int, Mapping[str, Any]]) -> tuple[list[Trial], list[Run]]:
+        """What these results of runs end: trials, in the order of their numbers.
+
+        Returns:
+            The trials with their results; and runs on the further seeds that others have earned.
+        """
         told: list[Trial] = []
+        added: list[Run] = []
         for number in sorted({self._book.runs[run].run.trial for run in done}):
             results = [done.get(row.run.id, row.result) for row in self._book.rows(number)]
             known = [result for result in results if result is not None]
-            if len(known) == len(results) and not self._further(number, known):
+            if len(known) < len(results):
+                continue
+            trial, result = self._book.trials[number], self._result(known)
+            further = self._further(trial, result)
+            if not further:
                 place = self._book.told + len(told) + 1
-                trial, result = self._book.trials[number], self._result(known)
                 told.append(replace(trial, state=COMPLETE, result=result, told=place))
-        return told
+            added += further
+        return told, added
 
-    def further_after(self, done: Mapping[int, Mapping[str, Any]]) -> list[Run]:
-        """The runs on further seeds that trials have earned by these results."""
-        found: list[Run] = []
-        for number in sorted({self._book.runs[run].run.trial for run in done}):
-            results = [done.get(row.run.id, row.result) for row in self._book.rows(number)]
-            known = [result for result in results if result is not None]
-            if len(known) == len(results):
-                found += self._further(number, known)
-        return found
-
-    def _further(self, number: int, results: list[Mapping[str, Any]]) -> list[Run]:
+    def _further(self, trial: Trial, result: Mapping[str, Any]) -> list[Run]:
         """As many more runs as have held, while a trial is feasible and has seeds left."""
-        trial = self._book.trials[number]
-        made = len(results)
-        if trial.origin == STRESS or made >= len(self._seeds):
-            return []
-        if not is_feasible(self._result(results)):
+        made = int(result["runs"])
+        if trial.origin == STRESS or not is_feasible(result):
             return []
         wanted = range(made, min(2 * made, len(self._seeds)))
         return [self._run(trial.number, trial.config, index) for index in wanted]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ class Sweep:
     def missing(self) -> list[Case]:
         return missing(self.spec, self.trials, self.results)
 
-    def tell(self, tests: list[Case], broken: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+    def tell(self, tests: list[Case], broken: Collection[int] = ()) -> None:
         """The tests come out well but for the trials that break."""
         for test in tests:
             number = FIRST_TRIAL + sum(t.origin == STRESS for t in self.trials)
