@@ -7,6 +7,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,9 @@ def test_a_call_whose_answer_was_lost_can_be_repeated(database: Database) -> Non
     other = [Trial(1, "search", {"lr": 7.0}, {"lr": 7.0}, RUNNING, None, None)]
     database.add_trials(other, RUNS[2:])
     assert database.trials() == [TRIALS[0], *other]
-    for change in (SAVE, Change(done={2: RESULT}, told=(FAILED,), deaths={0: 1}, reset=[1])):
+    further = Change(added=[replace(RUNS[0], id=77, seed=9)])
+    last = Change(done={2: RESULT}, told=(FAILED,), deaths={0: 1}, reset=[1])
+    for change in (SAVE, further, last):
         database.record(change)
         once = content(database)
         database.record(change)
