@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import SweepError, nearest, one_of
@@ -23,15 +23,22 @@ _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class TaskName:
-    """A task by name and arguments: plain data that any process can build."""
+    """A task by name and arguments: plain data that any process can build.
+
+    Args:
+        name: of a bundled task, or `package.module:factory`.
+        args: of the factory.
+        options: fields of the Task that the sweep sets in place of the factory, e.g. batch_size.
+    """
 
     name: str
     args: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> Task:
         """The task itself (imports torch). Raises SweepError as `check` does."""
         factory = check(self.name, self.args)
-        return factory(**self.args)
+        return replace(factory(**self.args), **self.options)
 
 
 def check(name: str, args: Mapping[str, Any]) -> Callable[..., Task]:
