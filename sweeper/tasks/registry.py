@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import SweepError, nearest, one_of
+from sweeper.tasks.importing import called, imported
 
 if TYPE_CHECKING:
     from sweeper.tasks.task import Task
@@ -38,7 +39,18 @@ class TaskName:
     def build(self) -> Task:
         """The task itself (imports torch). Raises SweepError as `check` does."""
         factory = check(self.name, self.args)
-        return replace(factory(**self.args), **self.options)
+        return with_options(called(factory, self.name, dict(self.args)), self.name, self.options)
+
+
+def with_options(built: Any, name: str, options: Mapping[str, Any]) -> Task:
+    """What a factory gave, checked, with the fields that the sweep sets."""
+    from sweeper.tasks.task import Task  # loads torch
+
+    if not isinstance(built, Task):
+        raise SweepError(
+            f"{name!r} returns {type(built).__name__}", where="task", allowed="a sweeper.Task"
+        )
+    return replace(built, **options)
 
 
 def check(name: str, args: Mapping[str, Any]) -> Callable[..., Task]:
@@ -76,12 +88,4 @@ def _factory(name: str) -> Callable[..., Task]:
             allowed=f"{one_of(BUNDLED)}, or package.module:factory",
             cure=nearest(name, BUNDLED),
         )
-    module, attribute = name.split(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SweepError(f"can't import task {name!r}: {error}", where="task") from error
-    if not callable(factory):
-        raise SweepError(f"{name!r} can't be called", where="task", allowed="a function")
-    found: Callable[..., Task] = factory
-    return found
+    return imported(name)

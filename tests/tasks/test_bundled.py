@@ -112,7 +112,7 @@ def test_every_bundled_task_builds(name: str) -> None:
         ("digits", {"hidden": "many"}, "task_args.hidden"),
         ("no_such_module_here:build", {}, "can't import"),
         ("sweeper.tasks.digits:nothing", {}, "can't import"),
-        ("sweeper.tasks.digits:_HELD_OUT", {}, "can't be called"),
+        ("sweeper.tasks.digits:_HELD_OUT", {}, "no function '_HELD_OUT'"),
         ("../evil:build", {}, "unknown task"),
     ],
 )
