@@ -167,8 +167,9 @@ def export(name: str, storage: str, form: str) -> None:
 def validate(spec: Path, settings: tuple[str, ...]) -> None:
     """Check SPEC and build its task; start nothing."""
     from sweeper.runtime import plan
+    from sweeper.runtime.variants import resolve
 
-    loaded = _load(spec, settings, None)
+    loaded = resolve(_load(spec, settings, None))
     plan.check_task(loaded)
     size = plan.size(loaded)
     click.echo(f"{spec} is valid: {_size_text(size)}.")
@@ -281,7 +282,7 @@ def _print_table(found: SweepHandle, top: int, by: str = "robust") -> None:
     state = "" if found.finished else " (unfinished)"
     count = f"best {len(ranking)} of {len(every)} trials"
     count += "" if by == "robust" else f" by {by}"
-    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon:,}"
+    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon_text}"
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(ranking_table(ranking + baselines, title=title))
 

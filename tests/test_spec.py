@@ -22,8 +22,8 @@ space:
   lr: {log_uniform: [1e-5, 1e-1]}
 """
 KEYS = """\
-baseline budget budget.run_steps budget.time budget.trials dtype horizon lanes lanes.count
-lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune record
+baseline batch_size budget budget.run_steps budget.time budget.trials dtype horizon lanes
+lanes.count lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune record
 record.update_cosine search
 search.mirror search.sampler search.seed seeds space stability stability.climb stability.cvar
 stability.give_back stability.probe stability.tail storage stress stress.budget
@@ -277,8 +277,8 @@ def test_the_registry_refuses_a_task_by_its_name(task: str, message: str) -> Non
 
 def test_forecasts_look_as_far_as_the_stress_test(written) -> None:  # type: ignore[no-untyped-def]
     path = written(GOOD)
-    horizon = load(path).horizon
-    assert load(path).probed_steps == 4 * horizon
-    assert load(path, ["stress.horizon=900"]).probed_steps == 900
-    assert load(path, ["stress.horizon=1.5x"]).probed_steps == round(1.5 * horizon)
-    assert load(path, ["stability.probe=false"]).probed_steps is None
+    horizon = load(path).steps({})
+    assert load(path).probed_steps({}) == 4 * horizon
+    assert load(path, ["stress.horizon=900"]).probed_steps({}) == 900
+    assert load(path, ["stress.horizon=1.5x"]).probed_steps({}) == round(1.5 * horizon)
+    assert load(path, ["stability.probe=false"]).probed_steps({}) is None

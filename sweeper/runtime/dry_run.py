@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from sweeper.lane import capacity
 from sweeper.runtime import plan
 from sweeper.runtime.launch import check
-from sweeper.space import Choice, Parameter
+from sweeper.runtime.variants import resolve, task_name
+from sweeper.space import Choice, Parameter, programs
 from sweeper.spec import SweepSpec
 from sweeper.training import machine_for
 
@@ -19,25 +20,32 @@ def describe(spec: SweepSpec) -> Iterator[str]:
     Raises:
         SweepError: whatever a launch would refuse.
     """
+    spec = resolve(spec)
     folder = check(spec)
     size = plan.size(spec)
     machine = machine_for(None, spec.dtype)
     lanes = spec.lanes.count if spec.lanes.count != "auto" else os.cpu_count() or 1
-    yield f"sweep      {spec.name}: task {spec.task}, horizon {spec.horizon:,}, in {folder.path}"
+    horizon = spec.horizon_text
+    yield f"sweep      {spec.name}: task {spec.task}, horizon {horizon}, in {folder.path}"
     yield f"baselines  {len(spec.baselines)}"
     for parameter in spec.parsed_space.flat():
         yield f"searched   {_describe(parameter)}"
     yield f"runs       {size.trials:,} trials x {len(spec.seed_list)} seeds = {size.runs:,}"
     yield f"run-steps  {size.run_steps:,}"
+    found = programs(spec.parsed_space)
+    if len(found) > 1:
+        yield f"programs   {len(found)}: runs of one share a pack"
     stress = spec.stress
     if stress.is_on:
+        longest = stress.steps(spec.lengths[-1])
+        most = f"{longest:,}" if len(spec.lengths) < 2 else f"up to {longest:,}"
         yield (
             f"stress     about {stress.budget * size.run_steps:,.0f} run-steps more: winners on "
-            f"{stress.seeds} fresh seeds for {stress.steps(spec.horizon):,} steps each"
+            f"{stress.seeds} fresh seeds for {most} steps each"
         )
     capacities, why = plan.candidates(spec, int(lanes), machine.device)
     measured = capacity.measure(
-        plan.task_name(spec), plan.typical(spec), capacities, machine, plan.extras(spec)
+        task_name(spec), plan.typical(spec), capacities, machine, plan.extras(spec)
     )
     chosen = capacity.choose(measured)
     rate = next(one.rate for one in measured if one.capacity == chosen)

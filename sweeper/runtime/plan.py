@@ -9,18 +9,19 @@ from typing import Any
 import torch
 
 from sweeper.errors import SweepError, nearest, one_of
+from sweeper.horizon import Horizon
 from sweeper.lane import capacity, probe_cost
 from sweeper.lane.capacity import Measurement
-from sweeper.lane.lane import LaneSettings
 from sweeper.lane.pack import Machine
 from sweeper.lane.probe_cost import ProbeCost
+from sweeper.lane.settings import LaneSettings
 from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import Configuration, parse
 from sweeper.optim.decay import decay_mask
-from sweeper.space import corners
+from sweeper.runtime.variants import built, task_name
+from sweeper.space import corners, programs
 from sweeper.spec import SweepSpec
 from sweeper.study.trials import open_trials_limit
-from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 
 # Parquet of the trajectories, measured: loss of every step, all other series of every tenth.
@@ -40,12 +41,9 @@ class Size:
 def size(spec: SweepSpec) -> Size:
     """Trials, runs, run-steps and disk of the whole budget."""
     runs = spec.budget.trials * len(spec.seed_list)
-    steps = runs * spec.horizon
+    # As if every batch size were searched as often.
+    steps = round(runs * sum(spec.lengths) / len(spec.lengths))
     return Size(spec.budget.trials, runs, steps, steps * _BYTES_PER_STEP[spec.dtype] / 1e6)
-
-
-def task_name(spec: SweepSpec) -> TaskName:
-    return TaskName(spec.task, spec.task_args)
 
 
 def typical(spec: SweepSpec) -> Configuration:
@@ -60,10 +58,24 @@ def extras(spec: SweepSpec) -> frozenset[str]:
 
 
 def check_task(spec: SweepSpec) -> None:
-    """Build the task, and refuse what of the spec doesn't fit it: `no_decay`, `objective`."""
-    task = task_name(spec).build()
-    check_no_decay(spec, task)
-    check_objective(spec, task)
+    """Build the task, and refuse what of the spec doesn't fit it.
+
+    Raises:
+        SweepError: a batch size or arguments of a configuration, the size of the data in the
+            horizon, `no_decay`, `objective`.
+    """
+    seen: set[str] = set()
+    for variant, task in built(spec):
+        if isinstance(spec.horizon, Horizon) and spec.horizon.dataset != len(task.data[0]):
+            raise SweepError(
+                f"{spec.horizon.dataset} samples, and the task has {len(task.data[0])}",
+                where="horizon.dataset",
+                cure="The data have changed: begin a new sweep (--set name=...).",
+            )
+        if variant.task_args not in seen:  # a batch size changes nothing of the model
+            seen.add(variant.task_args)
+            check_no_decay(spec, task)
+            check_objective(spec, task)
 
 
 def check_objective(spec: SweepSpec, task: Task) -> None:
@@ -145,8 +157,9 @@ def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
     """What probing a run costs, measured here; nothing where runs aren't probed."""
     if not spec.stability.probe:
         return ProbeCost(0, 0.0)
+    one = typical(spec)
     return probe_cost.measure(
-        task_name(spec), typical(spec), spec.horizon, slots, machine, extras(spec)
+        task_name(spec), one, spec.steps(one.to_dict()), slots, machine, extras(spec)
     )
 
 
@@ -158,15 +171,24 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         capacity=slots,
         machine=machine,
         limits=spec.stability.limits(),
-        horizon=spec.horizon,
+        programs=len(programs(spec.parsed_space)),
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
-        stress_horizon=spec.probed_steps,
+        stress_horizon=_looks(spec),
         report_rungs=spec.pruning.by_rungs,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,
     )
+
+
+def _looks(spec: SweepSpec) -> int | dict[int, int] | None:
+    """Steps up to which forecasts look, by batch size where that decides."""
+    if not spec.stability.probe:
+        return None
+    configs = [config for _, config in programs(spec.parsed_space)] + spec.baselines
+    steps = {one.get("batch_size", 0): spec.stress_steps(one) for one in configs}
+    return steps if len(set(steps.values())) > 1 else next(iter(steps.values()))
 
 
 def halved(capacity: int, why: str) -> dict[str, Any]:
