@@ -24,7 +24,7 @@ class Horizon(Section):
     @model_validator(mode="after")
     def _one_of_them(self) -> Horizon:
         if (self.epochs is None) == (self.samples is None):
-            raise ValueError("steps, {epochs: N} or {samples: N}")
+            raise ValueError("{epochs: N} or {samples: N}")
         return self
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -49,7 +49,7 @@ class SweepSpec(Section):
     """Arguments of the task."""
     batch_size: int | None = Field(default=None, ge=1)
     """Samples a step in place of the task's own, where a configuration doesn't give its own."""
-    horizon: Annotated[int, Field(ge=1, le=MOST_STEPS)] | Horizon
+    horizon: int | Horizon
     """Optimizer steps of a run, or {epochs: 20} or {samples: 1e6}: then its steps follow from its
     batch size, which makes batch sizes comparable. The stress test, rungs and early losses are
     shares of a run's own steps; budget.run_steps and steps_to_target stay optimizer steps."""
@@ -95,6 +95,15 @@ class SweepSpec(Section):
         if not _NAME.fullmatch(value):
             raise ValueError("1 to 100 letters, digits, '_', '-' and '.', the first no sign")
         return value
+
+    @field_validator("horizon", mode="before")
+    @classmethod
+    def _length(cls, value: object) -> object:
+        if isinstance(value, dict | Horizon):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_STEPS:
+            return value
+        raise ValueError("steps from 1 to 1e9, {epochs: N} or {samples: N}")
 
     @field_validator("storage")
     @classmethod

@@ -23,8 +23,8 @@ space:
 """
 KEYS = """\
 baseline batch_size budget budget.run_steps budget.time budget.trials dtype horizon lanes
-lanes.count lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune record
-record.update_cosine search
+lanes.count lanes.gpus lanes.patience lanes.save lanes.silence lanes.slots name objective prune
+record record.update_cosine search
 search.mirror search.sampler search.seed seeds space stability stability.climb stability.cvar
 stability.give_back stability.probe stability.tail storage stress stress.budget
 stress.horizon stress.neighbours stress.seeds stress.top study_url task task_args
@@ -241,7 +241,7 @@ def test_set(written, settings: list[str], dotted: str, value: object) -> None: 
         ("=1", "--set '=1'; allowed: key=value, e.g. search.sampler=random"),
         ("search..seed=1", "--set 'search..seed=1'; allowed: key=value, e.g. .*"),
         ("horizn=1", "--set: unknown key 'horizn'; .* Did you mean 'horizon'\\?"),
-        ("horizon=0", "--set: horizon: 0; allowed: greater than or equal to 1"),
+        ("horizon=0", "--set: horizon: 0; allowed: steps from 1 to 1e9, .*"),
         ("space.lr=-1", "--set: space.lr: -1 is out of range; .*"),
         ("space={lr: -1}", "--set: space.lr: -1 is out of range; .*"),
         ("baseline=[{lr: 0}]", r"--set: baseline\[0\]\.lr: 0 is out of range; .*"),
