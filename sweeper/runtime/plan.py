@@ -21,6 +21,7 @@ from sweeper.optim.decay import decay_mask
 from sweeper.runtime.variants import built, task_name
 from sweeper.space import corners, programs
 from sweeper.spec import SweepSpec
+from sweeper.study.programs import count_programs, queues
 from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.task import Task
 
@@ -117,7 +118,7 @@ def check_no_decay(spec: SweepSpec, task: Task) -> None:
 
 
 def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
-    """Runs that a lane will have at once at most, and in words what limits them."""
+    """Runs of one program that a lane will have at once, and in words what limits them."""
     limit = open_trials_limit(spec)
     trials = min(limit or spec.budget.trials, spec.budget.trials)
     runs = trials * spec.first_seeds
@@ -127,7 +128,10 @@ def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
             f"{spec.search.sampler} learns from finished trials, so about {limit} of "
             f"{spec.budget.trials:,} are open at once: {why}"
         )
-    return max(1, math.ceil(runs / lanes)), why
+    count = count_programs(spec)
+    if count > 1:
+        why += f", of {count} programs"
+    return max(1, math.ceil(runs / lanes / queues(count))), why
 
 
 def candidates(spec: SweepSpec, lanes: int, device: str) -> tuple[list[int], str]:
@@ -171,7 +175,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         capacity=slots,
         machine=machine,
         limits=spec.stability.limits(),
-        programs=len(programs(spec.parsed_space)),
+        programs=count_programs(spec),
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
         stress_horizon=_looks(spec),

@@ -24,6 +24,7 @@ from sweeper.study.database import (
     Change,
     Trial,
 )
+from sweeper.study.programs import count_programs, open_factor
 from sweeper.study.pruners import Comparison, make_pruner
 from sweeper.study.samplers import ADAPTIVE
 from sweeper.study.search import Search
@@ -33,9 +34,12 @@ from sweeper.study.stress import FIRST_RUN, FIRST_TRIAL, Case, missing
 def open_trials_limit(spec: SweepSpec) -> int | None:
     """Trials to train at once: an adaptive sampler learns nothing from those still running.
 
-    A quarter more may be proposed ahead, so that a free slot finds its next run waiting.
+    A quarter more may be proposed ahead, so that a free slot finds its next run waiting. For
+    several programs there are more, see sweeper.study.programs.
     """
-    return max(1, spec.budget.trials // 8) if spec.search.sampler in ADAPTIVE else None
+    if spec.search.sampler not in ADAPTIVE:
+        return None
+    return max(1, int(spec.budget.trials / 8 * open_factor(count_programs(spec))))
 
 
 class Trials:
