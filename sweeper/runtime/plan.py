@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 
 from sweeper.errors import SweepError, nearest, one_of
 from sweeper.horizon import Horizon
-from sweeper.lane import capacity, probe_cost
+from sweeper.lane import capacity, footprint, probe_cost
 from sweeper.lane.capacity import Measurement
+from sweeper.lane.footprint import Footprint
 from sweeper.lane.pack import Machine
+from sweeper.lane.packs import MOST_PACKS
 from sweeper.lane.probe_cost import ProbeCost
 from sweeper.lane.settings import LaneSettings
 from sweeper.optim.arena import extras_of
@@ -24,9 +27,12 @@ from sweeper.spec import SweepSpec
 from sweeper.study.programs import count_programs, queues
 from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.task import Task
+from sweeper.tasks.variants import Variants
 
 # Parquet of the trajectories, measured: loss of every step, all other series of every tenth.
 _BYTES_PER_STEP = {"float32": 5.2, "float64": 10.0}
+# Programs that are looked at for the largest one.
+_MOST_SIZED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,24 +140,59 @@ def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
     return max(1, math.ceil(runs / lanes / queues(count))), why
 
 
-def candidates(spec: SweepSpec, lanes: int, device: str) -> tuple[list[int], str]:
+def candidates(spec: SweepSpec, lanes: int, machine: Machine) -> tuple[list[int], str]:
     """Capacities to measure, and in words what limits them."""
     if spec.lanes.slots != "auto":
         return [int(spec.lanes.slots)], "as the spec says"
     useful, why = useful_slots(spec, lanes)
-    return capacity.ladder(useful, device, waves=open_trials_limit(spec) is None), why
+    ladder = capacity.ladder(useful, machine.device, waves=open_trials_limit(spec) is None)
+    free = footprint.free_bytes(machine, memory_share(spec, lanes, machine))
+    if free is None:
+        return ladder, why
+    packs = min(count_programs(spec), MOST_PACKS)
+    most = measure_footprint(spec, machine).most(free, packs)
+    fits = footprint.affordable(ladder, most)
+    if fits != ladder:
+        why = f"no more than {most} fit into {free / 1e9:,.1f} GB of free memory; {why}"
+    return fits, why
+
+
+def memory_share(spec: SweepSpec, lanes: int, machine: Machine) -> float:
+    """Share of a lane in the memory of its GPU, or of its host: a core has a lane at most."""
+    if machine.torch_device.type == "cuda":
+        share = spec.lanes.gpus
+        return 1.0 if share == "auto" or not 0 < share < 1 else float(share)
+    return 1 / max(1, min(lanes, os.cpu_count() or 1))
+
+
+def measure_footprint(spec: SweepSpec, machine: Machine) -> Footprint:
+    """Memory of the packs of the largest variant: most parameters, then largest batch."""
+    every = programs(spec.parsed_space)
+    variants = Variants(task_name(spec))
+
+    def size(place: int) -> tuple[int, int]:
+        task = variants.of(every[place][0].variant)
+        model = task.initial(0)
+        return sum(p.numel() for p in model.parameters()), task.batch_size or len(task.data[0])
+
+    largest = max(range(len(every[:_MOST_SIZED])), key=size)
+    program, config = every[largest]
+    task = variants.of(program.variant)
+    return footprint.measure(task, parse(config), machine, extras(spec))
 
 
 def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Measurement]:
     """Run-steps per second of each capacity; nothing where there is no choice."""
     if len(capacities) < 2:
         return []
-    return capacity.measure(task_name(spec), typical(spec), capacities, machine, extras(spec))
+    one = typical(spec)
+    task = Variants(task_name(spec)).of(one.variant)
+    return capacity.measure(task, one, capacities, machine, extras(spec))
 
 
 def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any]:
     """The capacity of every lane, measured here, and why: `capacity` and `why`."""
-    capacities, why = candidates(spec, lanes, machine.device)
+    capacities, why = candidates(spec, lanes, machine)
     measured = measure(spec, capacities, machine)
     best = capacity.choose(measured) if measured else capacities[0]
     return capacity.explain(best, measured, why)
@@ -162,9 +203,8 @@ def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
     if not spec.stability.probe:
         return ProbeCost(0, 0.0)
     one = typical(spec)
-    return probe_cost.measure(
-        task_name(spec), one, spec.steps(one.to_dict()), slots, machine, extras(spec)
-    )
+    task = Variants(task_name(spec)).of(one.variant)
+    return probe_cost.measure(task, one, spec.steps(one.to_dict()), slots, machine, extras(spec))
 
 
 def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:
