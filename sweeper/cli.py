@@ -188,9 +188,10 @@ def validate(
         _try_task(task, args, steps)
         return
     from sweeper.runtime import plan
+    from sweeper.runtime.variants import resolve
 
     assert spec is not None
-    loaded = _load(spec, settings, None)
+    loaded = resolve(_load(spec, settings, None))
     plan.check_task(loaded)
     size = plan.size(loaded)
     click.echo(f"{spec} is valid: {_size_text(size)}.")
@@ -319,7 +320,7 @@ def _print_table(found: SweepHandle, top: int, by: str = "robust") -> None:
     state = "" if found.finished else " (unfinished)"
     count = f"best {len(ranking)} of {len(every)} trials"
     count += "" if by == "robust" else f" by {by}"
-    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon:,}"
+    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon_text}"
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(ranking_table(ranking + baselines, title=title))
 

@@ -15,10 +15,11 @@ from sweeper.lane.run import Run
 from sweeper.optim.arena import extras_of
 from sweeper.optim.catalog import SERIES
 from sweeper.optim.compiler import can_compile
-from sweeper.optim.configuration import check_horizon, parse
+from sweeper.optim.configuration import Configuration, check_horizon, parse
 from sweeper.optim.decay import decay_mask
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
+from sweeper.tasks.variants import Variants
 
 # Capacities that `slots=None` picks from: few, so that compiled code is found again.
 _LADDER = (1, 4, 16, 64)
@@ -66,11 +67,12 @@ def train(
 
     Args:
         task: a name (`perceptron`, `digits`, `package.module:factory`), a TaskName or a Task.
-        configs: e.g. `{"optimizer": "adam", "lr": 1e-3, "schedule": {"kind": "cosine"}}`.
+        configs: e.g. `{"optimizer": "adam", "lr": 1e-3, "schedule": {"kind": "cosine"}}`; they may
+            have a `batch_size` and `task_args` of their own.
         seeds: of initial parameters and batches, ints >= 0.
         horizon: steps of every run, >= 1.
         slots: runs trained at once; at one value a run's numbers don't depend on the other runs.
-            Default: the smallest of 1, 4, 16, 64 that holds them all.
+            Default: the smallest of 1, 4, 16, 64 that holds all of one program.
         device: `cpu`, `cuda`, `cuda:N`; default a GPU where there is one.
         dtype: `float32` (default) or `float64`.
         compiled: False trains eagerly, for debuggers.
@@ -84,9 +86,9 @@ def train(
     _check_numbers(seeds, horizon, slots, sample_every)
     for i, configuration in enumerate(parsed):
         check_horizon(configuration, horizon, f"configs[{i}].schedule")
-    built = task if isinstance(task, Task) else _named(task).build()
-    model = built.initial(0)
+    variants = Variants(TaskName(task, {}) if isinstance(task, str) else task)
     for i, configuration in enumerate(parsed):
+        model = _variant(variants, configuration, f"configs[{i}]").initial(0)
         decay_mask(model, configuration.no_decay, f"configs[{i}].no_decay")
     pairs = [(configuration, seed) for configuration in parsed for seed in seeds]
     runs = [
@@ -97,7 +99,7 @@ def train(
     ]
     series = np.full((len(runs), len(SERIES), horizon), np.nan, dtype=machine.dtype)
     evaluations: list[dict[str, float]] = [{} for _ in runs]
-    for program in sorted({configuration.program for configuration in parsed}):
+    for program in dict.fromkeys(configuration.program for configuration in parsed):
         chosen = [
             run
             for run, (configuration, _) in zip(runs, pairs, strict=True)
@@ -105,7 +107,7 @@ def train(
         ]
         capacity = slots or next((k for k in _LADDER if k >= len(chosen)), _LADDER[-1])
         pack = Pack(
-            built,
+            variants.of(program.variant),
             program,
             capacity,
             machine,
@@ -139,8 +141,16 @@ def machine_for(
     return Machine(chosen, name, compiled and can_compile(target))
 
 
-def _named(task: str | TaskName) -> TaskName:
-    return TaskName(task, {}) if isinstance(task, str) else task
+def _variant(variants: Variants, configuration: Configuration, where: str) -> Task:
+    """The task as a configuration has it; what is wrong with it is said with its place."""
+    try:
+        return variants.of(configuration.variant)
+    except SweepError as error:
+        is_own = error.where.partition(".")[0] in configuration.variant.to_dict()
+        where = f"{where}.{error.where}" if is_own else error.where
+        raise SweepError(
+            error.what, where=where, allowed=error.allowed, cure=error.cure
+        ) from error
 
 
 def _check_numbers(

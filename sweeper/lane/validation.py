@@ -82,7 +82,7 @@ def _validate(
     packed = _packed(task, configuration, machine, steps)
     gap = float(np.max(np.abs(packed - alone) / np.maximum(np.abs(alone), 1e-30)))
     rate = _rate_alone(task, configuration, machine)
-    rates = capacity.measure(name, configuration, list(slots), machine)
+    rates = capacity.measure(task, configuration, list(slots), machine)
     return Validation(form, alone, packed, gap, rate, rates)
 
 

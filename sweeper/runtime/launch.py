@@ -18,6 +18,7 @@ from sweeper.runtime import plan
 from sweeper.runtime.progress import Progress
 from sweeper.runtime.recorder import Recorder
 from sweeper.runtime.signals import signals_interrupt
+from sweeper.runtime.variants import resolve
 from sweeper.spec import SweepSpec
 from sweeper.study import cleaning, mirror
 from sweeper.study.database import Fenced, Unavailable, check_server
@@ -113,11 +114,12 @@ def check(spec: SweepSpec) -> Folder:
 
 
 def _resolve(spec: SweepSpec | Mapping[str, Any] | str | Path) -> SweepSpec:
+    """The spec, read, checked, and with what only the task knows."""
     if isinstance(spec, SweepSpec):
-        return spec
+        return resolve(spec)
     if isinstance(spec, Mapping):
-        return spec_module.check(dict(spec))
-    return spec_module.load(Path(spec))
+        return resolve(spec_module.check(dict(spec)))
+    return resolve(spec_module.load(Path(spec)))
 
 
 def _as_begun(folder: Folder, spec: SweepSpec) -> SweepSpec:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from sweeper.errors import SweepError, nearest, one_of
-from sweeper.lane import capacity, probe_cost
+from sweeper.horizon import Horizon
+from sweeper.lane import capacity, footprint, probe_cost
 from sweeper.lane.capacity import Measurement
-from sweeper.lane.lane import LaneSettings
+from sweeper.lane.footprint import Footprint
 from sweeper.lane.pack import Machine
+from sweeper.lane.packs import MOST_PACKS
 from sweeper.lane.probe_cost import ProbeCost
+from sweeper.lane.settings import LaneSettings
 from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import Configuration, parse
 from sweeper.optim.decay import decay_mask
-from sweeper.space import corners
+from sweeper.runtime.variants import built, task_name
+from sweeper.space import corners, programs
 from sweeper.spec import SweepSpec
+from sweeper.study.programs import count_programs, queues
 from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.examine import examine
-from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
+from sweeper.tasks.variants import Variants
 
 # Parquet of the trajectories, measured: loss of every step, all other series of every tenth.
 _BYTES_PER_STEP = {"float32": 5.2, "float64": 10.0}
+# Programs that are looked at for the largest one.
+_MOST_SIZED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,9 @@ class Size:
 def size(spec: SweepSpec) -> Size:
     """Trials, runs, run-steps and disk of the whole budget."""
     runs = spec.budget.trials * len(spec.seed_list)
-    steps = runs * spec.horizon
+    # As if every batch size were searched as often.
+    steps = round(runs * sum(spec.lengths) / len(spec.lengths))
     return Size(spec.budget.trials, runs, steps, steps * _BYTES_PER_STEP[spec.dtype] / 1e6)
-
-
-def task_name(spec: SweepSpec) -> TaskName:
-    return TaskName(spec.task, spec.task_args, spec.task_options)
 
 
 def with_loaders(spec: SweepSpec, machine: Machine) -> Machine:
@@ -68,11 +73,25 @@ def extras(spec: SweepSpec) -> frozenset[str]:
 
 
 def check_task(spec: SweepSpec) -> None:
-    """Build and try the task; refuse what of the spec doesn't fit it: `no_decay`, `objective`."""
-    task = task_name(spec).build()
-    examine(task)
-    check_no_decay(spec, task)
-    check_objective(spec, task)
+    """Build and try the task, and refuse what of the spec doesn't fit it.
+
+    Raises:
+        SweepError: a model that fails or can't be packed, a batch size or arguments of a
+            configuration, the size of the data in the horizon, `no_decay`, `objective`.
+    """
+    seen: set[str] = set()
+    for variant, task in built(spec):
+        examine(task)
+        if isinstance(spec.horizon, Horizon) and spec.horizon.dataset != task.size:
+            raise SweepError(
+                f"{spec.horizon.dataset} samples, and the task has {task.size}",
+                where="horizon.dataset",
+                cure="The data have changed: begin a new sweep (--set name=...).",
+            )
+        if variant.task_args not in seen:  # a batch size changes nothing of the model
+            seen.add(variant.task_args)
+            check_no_decay(spec, task)
+            check_objective(spec, task)
 
 
 def check_objective(spec: SweepSpec, task: Task) -> None:
@@ -114,7 +133,7 @@ def check_no_decay(spec: SweepSpec, task: Task) -> None:
 
 
 def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
-    """Runs that a lane will have at once at most, and in words what limits them."""
+    """Runs of one program that a lane will have at once, and in words what limits them."""
     limit = open_trials_limit(spec)
     trials = min(limit or spec.budget.trials, spec.budget.trials)
     runs = trials * spec.first_seeds
@@ -124,27 +143,65 @@ def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
             f"{spec.search.sampler} learns from finished trials, so about {limit} of "
             f"{spec.budget.trials:,} are open at once: {why}"
         )
-    return max(1, math.ceil(runs / lanes)), why
+    count = count_programs(spec)
+    if count > 1:
+        why += f", of {count} programs"
+    return max(1, math.ceil(runs / lanes / queues(count))), why
 
 
-def candidates(spec: SweepSpec, lanes: int, device: str) -> tuple[list[int], str]:
+def candidates(spec: SweepSpec, lanes: int, machine: Machine) -> tuple[list[int], str]:
     """Capacities to measure, and in words what limits them."""
     if spec.lanes.slots != "auto":
         return [int(spec.lanes.slots)], "as the spec says"
     useful, why = useful_slots(spec, lanes)
-    return capacity.ladder(useful, device, waves=open_trials_limit(spec) is None), why
+    ladder = capacity.ladder(useful, machine.device, waves=open_trials_limit(spec) is None)
+    free = footprint.free_bytes(machine, memory_share(spec, lanes, machine))
+    if free is None:
+        return ladder, why
+    packs = min(count_programs(spec), MOST_PACKS)
+    most = measure_footprint(spec, machine).most(free, packs)
+    fits = footprint.affordable(ladder, most)
+    if fits != ladder:
+        why = f"no more than {most} fit into {free / 1e9:,.1f} GB of free memory; {why}"
+    return fits, why
+
+
+def memory_share(spec: SweepSpec, lanes: int, machine: Machine) -> float:
+    """Share of a lane in the memory of its GPU, or of its host: a core has a lane at most."""
+    if machine.torch_device.type == "cuda":
+        share = spec.lanes.gpus
+        return 1.0 if share == "auto" or not 0 < share < 1 else float(share)
+    return 1 / max(1, min(lanes, os.cpu_count() or 1))
+
+
+def measure_footprint(spec: SweepSpec, machine: Machine) -> Footprint:
+    """Memory of the packs of the largest variant: most parameters, then largest batch."""
+    every = programs(spec.parsed_space)
+    variants = Variants(task_name(spec))
+
+    def size(place: int) -> tuple[int, int]:
+        task = variants.of(every[place][0].variant)
+        model = task.initial(0)
+        return sum(p.numel() for p in model.parameters()), task.batch_size or len(task.data[0])
+
+    largest = max(range(len(every[:_MOST_SIZED])), key=size)
+    program, config = every[largest]
+    task = variants.of(program.variant)
+    return footprint.measure(task, parse(config), machine, extras(spec))
 
 
 def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Measurement]:
     """Run-steps per second of each capacity; nothing where there is no choice."""
     if len(capacities) < 2:
         return []
-    return capacity.measure(task_name(spec), typical(spec), capacities, machine, extras(spec))
+    one = typical(spec)
+    task = Variants(task_name(spec)).of(one.variant)
+    return capacity.measure(task, one, capacities, machine, extras(spec))
 
 
 def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any]:
     """The capacity of every lane, measured here, and why: `capacity` and `why`."""
-    capacities, why = candidates(spec, lanes, machine.device)
+    capacities, why = candidates(spec, lanes, machine)
     measured = measure(spec, capacities, machine)
     best = capacity.choose(measured) if measured else capacities[0]
     return capacity.explain(best, measured, why)
@@ -154,9 +211,9 @@ def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
     """What probing a run costs, measured here; nothing where runs aren't probed."""
     if not spec.stability.probe:
         return ProbeCost(0, 0.0)
-    return probe_cost.measure(
-        task_name(spec), typical(spec), spec.horizon, slots, machine, extras(spec)
-    )
+    one = typical(spec)
+    task = Variants(task_name(spec)).of(one.variant)
+    return probe_cost.measure(task, one, spec.steps(one.to_dict()), slots, machine, extras(spec))
 
 
 def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings:
@@ -167,15 +224,24 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         capacity=slots,
         machine=with_loaders(spec, machine),
         limits=spec.stability.limits(),
-        horizon=spec.horizon,
+        programs=count_programs(spec),
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
-        stress_horizon=spec.probed_steps,
+        stress_horizon=_looks(spec),
         report_rungs=spec.pruning.by_rungs,
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,
     )
+
+
+def _looks(spec: SweepSpec) -> int | dict[int, int] | None:
+    """Steps up to which forecasts look, by batch size where that decides."""
+    if not spec.stability.probe:
+        return None
+    configs = [config for _, config in programs(spec.parsed_space)] + spec.baselines
+    steps = {one.get("batch_size", 0): spec.stress_steps(one) for one in configs}
+    return steps if len(set(steps.values())) > 1 else next(iter(steps.values()))
 
 
 def halved(capacity: int, why: str) -> dict[str, Any]:

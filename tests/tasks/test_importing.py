@@ -83,7 +83,9 @@ def test_what_is_wrong_is_said(
 
 
 def test_no_frame_of_ours_is_shown(folder: Path) -> None:
-    (folder / "deep.py").write_text("def f():\n    return {}['x']\n\ndef build():\n    return f()\n")
+    (folder / "deep.py").write_text(
+        "def f():\n    return {}['x']\n\ndef build():\n    return f()\n"
+    )
     with pytest.raises(SweepError) as found:
         TaskName("deep:build", {}).build()
     lines = str(found.value).splitlines()[1:]
