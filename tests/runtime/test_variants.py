@@ -99,9 +99,9 @@ def test_what_a_factory_raises_is_said_with_the_key(
     monkeypatch.syspath_prepend(str(tmp_path))
     task = {"task": "odd_task:make", "baseline": []}
     try:
-        with pytest.raises(SweepError, match="^space.task_args: the task refuses .*'width': 3.*"):
+        with pytest.raises(SweepError, match=r"^space.task_args: the task refuses .*'width': 3.*"):
             resolved(**task, space={**LR, "task_args": {"width": {"choice": [2, 3]}}})
-        with pytest.raises(SweepError, match="task_args: .* needs the argument 'width'"):
+        with pytest.raises(SweepError, match=r"task_args: .* needs the argument 'width'"):
             resolved(**task, space=LR)
         found = resolved(**task, space={**LR, "task_args": {"width": {"choice": [2, 4]}}})
         assert found.lengths == [440]
