@@ -43,11 +43,14 @@ class Grouping:
     Args:
         book: has the runs.
         spec: of the sweep.
+
+    Attributes:
+        is_several: whether the search may draw several programs.
     """
 
     def __init__(self, book: Book, spec: SweepSpec) -> None:
         self._book = book
-        self._is_one = count_programs(spec) == 1
+        self.is_several = count_programs(spec) > 1
         self._known: dict[int, Program] = {}  # by number of the trial
 
     def ordered(self, free: Iterable[int], held: Iterable[int]) -> Iterable[int]:
@@ -58,7 +61,7 @@ class Grouping:
             free: by id.
             held: runs of the lane.
         """
-        if self._is_one:
+        if not self.is_several:
             return free
         counts = Counter(self._program(run) for run in held if run in self._book.runs)
         groups: dict[Program, list[int]] = {}

@@ -283,8 +283,9 @@ class Study:
     def _portion(self, report: Report) -> int:
         """Runs to give at once. An adaptive search fills a pack by quarters: its rows then end at
         different times, and proposing their successors overlaps with the training of the others.
+        Those of several programs do so anyway, as their packs are trained one after another.
         """
-        if not self._is_adaptive:
+        if not self._is_adaptive or self._grouping.is_several:
             return report.room
         return min(report.room, max(1, math.ceil(report.capacity / 4)))
 
