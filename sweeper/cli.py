@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -181,7 +182,8 @@ def tasks() -> None:
 
     for name, text in BUNDLED.items():
         click.echo(f"{name:12} {text}")
-    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task.")
+    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task;")
+    click.echo("or package.module:train, a training loop of your own, train(trial).")
 
 
 @cli.command()
@@ -208,6 +210,8 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point: a SweepError is one message and exit code 2, never a traceback."""
+    if os.getcwd() not in sys.path:  # where a task of the user's own lies
+        sys.path.append(os.getcwd())
     try:
         cli(standalone_mode=False)
     except SweepError as error:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from sweeper.lane import rows
+from sweeper.lane import loop_folder, rows
 from sweeper.lane.exchange import Exchange, Parcel
+from sweeper.lane.loop_pack import OWN_LOOP, LoopPack, LostRunError
 from sweeper.lane.memory import PackTooLargeError, lack_of_memory_told
+from sweeper.lane.pace import Pace
 from sweeper.lane.pack import SAMPLE_EVERY, Machine, Pack
 from sweeper.lane.probing import Probing
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
@@ -22,8 +24,8 @@ from sweeper.lane.rungs import passed, rung_steps
 from sweeper.lane.storage import Storage
 from sweeper.optim.configuration import Program, parse
 from sweeper.stability.limits import Limits
+from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName
-from sweeper.tasks.task import Task
 
 _IDLE_S = 0.05
 _HEARTBEAT_S = 1.0
@@ -58,6 +60,7 @@ class LaneSettings:
         stress_horizon: steps up to which the forecasts of a run look, see ProbeLog; None for runs
             that aren't probed.
         report_rungs: whether the study is to hear of the losses at rungs, for a pruner.
+        metrics: that an own loop must report, since the search optimises them.
     """
 
     task: TaskName
@@ -73,6 +76,7 @@ class LaneSettings:
     update_cosine: bool = False
     stress_horizon: int | None = None
     report_rungs: bool = False
+    metrics: tuple[str, ...] = ()
 
 
 class Lane:
@@ -83,8 +87,8 @@ class Lane:
     ) -> None:
         storage.prove_writable()
         self.who, self.settings, self.study, self.storage = who, settings, study, storage
-        self.task: Task = settings.task.build()
-        self.packs: dict[Program, Pack] = {}
+        self.task = settings.task.load()
+        self.packs: dict[Program, Pack | LoopPack] = {}
         self.records: dict[int, Record] = {}  # every run that the lane answers for
         self.waiting: deque[Grant] = deque()
         self.outbox = Parcel()
@@ -94,6 +98,8 @@ class Lane:
         self._exchange = Exchange(study, storage, who.process, settings.patience_s)
         self._chunks: dict[Program, int] = {}
         self._step_s: dict[Program, float] = {}  # seconds
+        self._paces: defaultdict[Program, Pace] = defaultdict(Pace)
+        self._pace = Pace()  # of run-steps, of all packs together
         self._announced: set[Program] = set()  # packs whose compilation the study knows of
         self._rung_steps = frozenset(rung_steps(settings.horizon))
         self._is_leaving = False
@@ -111,6 +117,7 @@ class Lane:
         Raises:
             GivenUpError: the study has replaced this process.
             PackTooLargeError: memory doesn't suffice; the study gets its runs back.
+            SweepError: a loop of the user's own failed.
         """
         try:
             self._train_until_end(on_chunk)
@@ -118,7 +125,14 @@ class Lane:
             self._depart()  # what has ended counts
             self.packs.clear()  # whoever still has this lane must not keep its memory
             raise
+        finally:
+            self._end_loops()
         self.save_all()
+
+    def _end_loops(self) -> None:
+        for pack in self.packs.values():
+            if isinstance(pack, LoopPack):
+                pack.close()
 
     def _train_until_end(self, on_chunk: Callable[[], None]) -> None:
         exchange: Future[Answer] | None = None
@@ -185,20 +199,12 @@ class Lane:
             self._place(self.waiting.popleft())
 
     def _place(self, grant: Grant) -> None:
-        program = parse(grant.run.config).program
         settings = self.settings
+        is_loop = isinstance(self.task, OwnLoop)
+        program = OWN_LOOP if is_loop else parse(grant.run.config).program
         pack = self.packs.get(program)
         if pack is None:
-            with lack_of_memory_told():
-                pack = Pack(
-                    self.task,
-                    program,
-                    settings.capacity,
-                    settings.machine,
-                    extras=settings.extras,
-                    update_cosine=settings.update_cosine,
-                )
-            self.packs[program] = pack
+            pack = self.packs[program] = self._new_pack(program)
         record = Record(
             grant.run, self.task, settings.limits, settings.machine.eps, settings.stress_horizon
         )
@@ -212,6 +218,21 @@ class Lane:
             slot = pack.place(grant.run, row)
         self.records[grant.run.id] = record
         assert pack.step_of(slot) == record.step, "a row and its record are of different steps"
+
+    def _new_pack(self, program: Program) -> Pack | LoopPack:
+        settings = self.settings
+        if isinstance(self.task, OwnLoop):
+            folder = self.storage.local(loop_folder.FOLDER)
+            return LoopPack(settings.task, folder, settings.machine, wanted=settings.metrics)
+        with lack_of_memory_told():
+            return Pack(
+                self.task,
+                program,
+                settings.capacity,
+                settings.machine,
+                extras=settings.extras,
+                update_cosine=settings.update_cosine,
+            )
 
     def _read_row(self, grant: Grant) -> dict[str, Tensor] | None:
         """The saved row of a run; None when there is none, or none that can be read."""
@@ -239,18 +260,29 @@ class Lane:
         for program, pack in self.packs.items():
             if pack.free < pack.capacity:
                 steps_made += self._train_pack(program, pack)
-        self.rate = steps_made / max(time.perf_counter() - started, 1e-9)
+        step_s = self._pace.add(steps_made, time.perf_counter() - started)
+        if step_s is not None:
+            self.rate = 1 / step_s
 
-    def _train_pack(self, program: Program, pack: Pack) -> int:
+    def _train_pack(self, program: Program, pack: Pack | LoopPack) -> int:
         before = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
         ends = {run: self.records[run].run.horizon for run in before}
         left = max(ends[run] - step for run, step in before.items())
         steps = min(self._chunk(program), left, self._until_event(pack))
         started = time.perf_counter()
-        with lack_of_memory_told():
-            series = pack.train(steps)
-        self._step_s[program] = (time.perf_counter() - started) / steps
-        self._tune_chunk(program, self._step_s[program])
+        try:
+            with lack_of_memory_told():
+                series = pack.train(steps)
+        except LostRunError as error:
+            self._drop(error.run)
+            self.outbox.lost.append(error.run)  # the study grants it again, from its start
+            return 0
+        steps = len(series)  # made, see Pace
+        step_s = self._paces[program].add(steps, time.perf_counter() - started)
+        if step_s is None:
+            return 0
+        self._step_s[program] = step_s
+        self._tune_chunk(program, step_s)
         for run, slot in pack.runs().items():
             record = self.records[run]
             record.take(series[:, :, slot])
@@ -259,7 +291,7 @@ class Lane:
         self._probe(pack)
         return sum(min(steps, end - before[run]) for run, end in ends.items())
 
-    def _until_event(self, pack: Pack) -> int:
+    def _until_event(self, pack: Pack | LoopPack) -> int:
         """Steps until the first run is due for a probe or ends, in whole tens: all rows are at
         the same place between two samples."""
         steps = []
@@ -269,7 +301,7 @@ class Lane:
             steps.append((due or record.run.horizon) - record.step)
         return SAMPLE_EVERY * math.ceil(min(steps) / SAMPLE_EVERY)
 
-    def _probe(self, pack: Pack) -> None:
+    def _probe(self, pack: Pack | LoopPack) -> None:
         """Copy the runs that are due, and measure them when a batch is full.
 
         Of a run that has failed there is nothing left to forecast.
@@ -281,11 +313,12 @@ class Lane:
             and record.step in record.probes.steps
             and not record.verdict.failed
         }
-        if not due:
+        if not due or isinstance(pack, LoopPack):
             return
         started = time.perf_counter()
         with lack_of_memory_told():
             if self._probing is None:
+                assert not isinstance(self.task, OwnLoop), "it isn't probed"
                 capacity, machine = self.settings.capacity, self.settings.machine
                 self._probing = Probing(self.task, capacity, machine)
             self._probing.take(pack, list(due), list(due.values()))
@@ -309,7 +342,7 @@ class Lane:
             wanted = min(_UNTUNED_STEPS, horizon)  # that was the compilation
         self._chunks[program] = chunk_length(horizon, wanted, SAMPLE_EVERY)
 
-    def _finish(self, record: Record, pack: Pack, slot: int) -> None:
+    def _finish(self, record: Record, pack: Pack | LoopPack, slot: int) -> None:
         run = record.run.id
         self._measure_probes(record)
         result = record.result()

@@ -20,6 +20,7 @@ from sweeper.optim.decay import decay_mask
 from sweeper.space import corners
 from sweeper.spec import SweepSpec
 from sweeper.study.trials import open_trials_limit
+from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 
@@ -48,6 +49,11 @@ def task_name(spec: SweepSpec) -> TaskName:
     return TaskName(spec.task, spec.task_args)
 
 
+def is_own_loop(spec: SweepSpec) -> bool:
+    """Whether the task trains itself, one run at a time."""
+    return isinstance(task_name(spec).load(), OwnLoop)
+
+
 def typical(spec: SweepSpec) -> Configuration:
     """A configuration of the space, whose program is measured."""
     return parse(next(corners(spec.parsed_space)))
@@ -60,8 +66,13 @@ def extras(spec: SweepSpec) -> frozenset[str]:
 
 
 def check_task(spec: SweepSpec) -> None:
-    """Build the task, and refuse what of the spec doesn't fit it: `no_decay`, `objective`."""
-    task = task_name(spec).build()
+    """Build the task, and refuse what of the spec doesn't fit it: `no_decay`, `objective`.
+
+    Of an own loop nothing more is known before it runs.
+    """
+    task = task_name(spec).load()
+    if isinstance(task, OwnLoop):
+        return
     check_no_decay(spec, task)
     check_objective(spec, task)
 
@@ -120,6 +131,8 @@ def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
 
 def candidates(spec: SweepSpec, lanes: int, device: str) -> tuple[list[int], str]:
     """Capacities to measure, and in words what limits them."""
+    if is_own_loop(spec):
+        return [1], "an own loop trains one run at a time"
     if spec.lanes.slots != "auto":
         return [int(spec.lanes.slots)], "as the spec says"
     useful, why = useful_slots(spec, lanes)
@@ -143,7 +156,7 @@ def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any
 
 def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
     """What probing a run costs, measured here; nothing where runs aren't probed."""
-    if not spec.stability.probe:
+    if not spec.stability.probe or is_own_loop(spec):
         return ProbeCost(0, 0.0)
     return probe_cost.measure(
         task_name(spec), typical(spec), spec.horizon, slots, machine, extras(spec)
@@ -163,6 +176,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         update_cosine=spec.record.update_cosine,
         stress_horizon=spec.probed_steps,
         report_rungs=spec.pruning.by_rungs,
+        metrics=tuple(one.name for one in spec.objectives if not one.is_loss),
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,
