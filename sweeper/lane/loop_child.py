@@ -193,7 +193,7 @@ def _told(error: BaseException) -> str:
 def _is_library(filename: str) -> bool:
     paths = sysconfig.get_paths()
     places = tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return filename.startswith((*places, "<frozen"))
+    return filename.startswith((*places, "<"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from sweeper.errors import SweepError, shown
@@ -97,6 +98,8 @@ def _index(step: SupportsIndex) -> int:
 
 
 def _number(value: object, name: str) -> float:
+    if isinstance(value, Tensor):
+        value = value.detach()
     if not isinstance(value, str | bytes | bool):
         try:
             return float(value)  # type: ignore[arg-type]

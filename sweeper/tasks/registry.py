@@ -42,7 +42,7 @@ class TaskName:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> Task:
-        """The task itself (imports torch). Raises SweepError as `load` does, or for an own loop."""
+        """The task itself (imports torch). Raises SweepError as `load`, and for an own loop."""
         found = self.load()
         if isinstance(found, OwnLoop):
             raise SweepError(f"{self.name!r} is an own loop, not a task", where="task")
