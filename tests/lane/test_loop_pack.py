@@ -258,7 +258,7 @@ def test_a_loop_that_does_not_come_back_is_killed(
 
 
 def await_file(path: Path) -> None:
-    await_that(lambda: path.exists() and path.read_text())
+    await_that(path.exists)
 
 
 def await_that(condition: Callable[[], Any], within_s: float = 30.0) -> None:
