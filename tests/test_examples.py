@@ -45,13 +45,20 @@ def curves(home: Folder) -> pa.Table:
 
 @pytest.mark.parametrize(
     ("name", "trials", "horizon"),
-    [("plain-torch", 3, 400), ("lightning-loop", 2, 200), ("transformers-loop", 2, 60)],
+    [("plain-torch", 2, 400), ("lightning-loop", 2, 200), ("transformers-loop", 2, 60)],
 )
 def test_an_example_runs_as_it_stands(
     tmp_path: Path, name: str, trials: int, horizon: int
 ) -> None:
     spec = f"examples/{name.replace('-', '_')}.yaml"
-    sizes = ("--set", f"budget={{trials: {trials}}}", "--set", "stress={top: 0}")
+    sizes = (
+        "--set",
+        f"budget={{trials: {trials}}}",
+        "--set",
+        "stress={top: 0}",
+        "--set",
+        "seeds=1",
+    )
     done = run("launch", spec, "--local", "--storage", tmp_path, *sizes, *SMALL)
     assert done.returncode in (0, 1), done.stderr  # 1: nothing that may be recommended
     assert "Traceback" not in done.stderr
@@ -92,7 +99,7 @@ def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 SIZES = (
     "--set", "budget={trials: 2}", "--set", "stress={top: 0}", "--set", "search={sampler: random}",
-    "--set", "horizon=3000",
+    "--set", "horizon=3000", "--set", "seeds=1",
 )  # fmt: skip
 
 
