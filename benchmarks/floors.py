@@ -119,10 +119,9 @@ def _trained(pack: Pack) -> None:
 
 
 def _gradients(pack: Pack) -> None:
-    batches = pack._batches(_STEPS)
     with torch.no_grad(), pack._step.hot("plain", "sampled"):
-        for i in range(_STEPS):
-            pack._step._gradient(() if batches is None else (batches[i],))
+        for batch in pack._feed.steps(pack._places(), _STEPS):
+            pack._step._gradient(batch)
 
 
 def _updates(pack: Pack) -> None:

@@ -14,7 +14,8 @@ from sweeper.stability import course, preconditioner
 from sweeper.stability.curvature import ProbePlan, ProbePoint, probe
 from sweeper.stability.hessian import hessian_product
 from sweeper.stability.sharpness import SHARES, Probe
-from sweeper.tasks.gradient import Layout, packed_gradient
+from sweeper.tasks.gradient import packed_gradient
+from sweeper.tasks.layout import Form, Layout
 from sweeper.tasks.task import Task
 
 Prober = Callable[[Configuration, int, SavedRow], Probe]
@@ -87,7 +88,7 @@ def lanczos(task: Task, iterations: int = 30) -> Prober:
     layout = Layout.of(task.initial(0))
     inputs, targets = (part.double() if part.is_floating_point() else part for part in task.data)
     blank = torch.zeros(1, sum(layout.sizes), dtype=torch.float64)
-    gradient = packed_gradient(task, layout, blank, (inputs, targets))
+    gradient = packed_gradient(task, Form(layout), blank, (inputs, targets))
     product = hessian_product(gradient)
     plan = ProbePlan(iterations=iterations, trace_samples=0, raw=False)
 
@@ -120,6 +121,6 @@ def top_eigenvalue(task: Task, theta: torch.Tensor, iterations: int = 30) -> flo
     layout = Layout.of(task.initial(0))
     inputs, targets = (part.double() if part.is_floating_point() else part for part in task.data)
     point = ProbePoint(theta=theta.double()[None], lr=torch.ones(1), seeds=[(0, 0)])
-    gradient = packed_gradient(task, layout, point.theta, (inputs, targets))
+    gradient = packed_gradient(task, Form(layout), point.theta, (inputs, targets))
     plan = ProbePlan(iterations=iterations, trace_samples=0)
     return float(probe(gradient, hessian_product(gradient), point, plan).top[0])

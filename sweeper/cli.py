@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -163,16 +162,54 @@ def export(name: str, storage: str, form: str) -> None:
 
 
 @cli.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=click.Path(path_type=Path), required=False)
 @_SET
-def validate(spec: Path, settings: tuple[str, ...]) -> None:
-    """Check SPEC and build its task; start nothing."""
+@click.option("--task", help="Try this task: a bundled one, or package.module:factory.")
+@click.option(
+    "--arg", "args", multiple=True, metavar="KEY=VALUE", help="Argument of the task. Repeatable."
+)
+@click.option("--steps", default=20, show_default=True, type=click.IntRange(min=1))
+def validate(
+    spec: Path | None,
+    settings: tuple[str, ...],
+    task: str | None,
+    args: tuple[str, ...],
+    steps: int,
+) -> None:
+    """Check SPEC and build its task; or try a task, alone and packed. Starts no sweep.
+
+    \b
+    sweeper validate my_sweep.yaml                    is the spec right?
+    sweeper validate --task my_module:build           does the model pack, and what does it buy?
+    """
+    if (spec is None) == (task is None):
+        raise click.UsageError("Give either a SPEC or --task.")
+    if task is not None:
+        _try_task(task, args, steps)
+        return
     from sweeper.runtime import plan
 
+    assert spec is not None
     loaded = _load(spec, settings, None)
     plan.check_task(loaded)
     size = plan.size(loaded)
     click.echo(f"{spec} is valid: {_size_text(size)}.")
+
+
+def _try_task(task: str, args: Sequence[str], steps: int) -> None:
+    from sweeper import spec_file
+    from sweeper.lane.validation import validate as run
+    from sweeper.optim.configuration import parse
+    from sweeper.results.validation import describe
+    from sweeper.tasks.registry import TaskName
+    from sweeper.training import machine_for
+
+    name = TaskName(task, spec_file.apply_settings({}, args), {"allow_unpacked": True})
+    configuration = parse({"optimizer": "adam", "lr": 1e-3})
+    found = run(name, configuration, machine_for(None, None), steps=steps)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for part in describe(name, found):
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
 
 
 @cli.command()
@@ -210,8 +247,6 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point: a SweepError is one message and exit code 2, never a traceback."""
-    if os.getcwd() not in sys.path:  # where a task of the user's own lies
-        sys.path.append(os.getcwd())
     try:
         cli(standalone_mode=False)
     except SweepError as error:

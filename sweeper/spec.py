@@ -52,7 +52,16 @@ class SweepSpec(Section):
     """Runs per trial: a count (seeds 0, 1, ...), a list of seeds, or {count: 5, racing: true}:
     further seeds of a trial start only while it is feasible."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Precision of the training."""
+    """Precision of parameters, optimizer state and, without mixed_precision, of the training."""
+    mixed_precision: Literal["bfloat16"] | None = None
+    """bfloat16 computes forward and backward under torch.autocast."""
+    batches: Literal["own", "shared"] | None = None
+    """own: every seed has an order of samples of its own. shared: runs of all seeds see the same
+    batch at the same step, so that one loader feeds all runs of a lane. Default: as the task
+    says, own."""
+    allow_unpacked: bool = False
+    """Train the runs of a lane one by one where the model can't be packed: slower, with the same
+    meaning."""
     baseline: dict[str, Any] | list[dict[str, Any]] = Field(default_factory=list)
     """The present setting, or a list of them: always evaluated, always shown."""
     space: dict[str, Any]
@@ -143,6 +152,16 @@ class SweepSpec(Section):
         if isinstance(self.baseline, dict):
             return [("baseline", self.baseline)]
         return [(f"baseline[{index}]", one) for index, one in enumerate(self.baseline)]
+
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """Fields of the Task that the spec sets in place of its factory."""
+        given = {
+            "mixed_precision": self.mixed_precision,
+            "batches": self.batches,
+            "allow_unpacked": self.allow_unpacked or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def parsed_space(self) -> Space:

@@ -197,5 +197,5 @@ def test_a_failing_loop_ends_the_sweep_with_its_last_lines(tmp_path: Path) -> No
     assert "Error: task: the loop failed after 1 of 400 steps: ValueError: no such batch" in (
         done.stderr
     )
-    assert 'my_script.py", line 4, in train' in done.stderr
+    assert "my_script.py:4 in train: raise ValueError" in done.stderr
     assert "Traceback" not in done.stderr

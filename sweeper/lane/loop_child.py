@@ -10,9 +10,7 @@ import random
 import signal
 import socket
 import sys
-import sysconfig
 import threading
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,12 +25,11 @@ from sweeper.lane.loop_folder import LoopFolder, LostError
 from sweeper.lane.reports import Reports, Stopped
 from sweeper.lane.trial import Trial
 from sweeper.lane.wire import Wire
+from sweeper.tasks.importing import users_frames
 from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName
 
 _PR_SET_PDEATHSIG = 1
-_FRAMES = 4  # of the user's script, at most, in a message
-_OUR_FOLDER = str(Path(__file__).parents[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +179,8 @@ def _die_with(parent: int) -> None:
 
 def _told(error: BaseException) -> str:
     """An exception with the lines of the user's script that led to it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if not frame.filename.startswith(_OUR_FOLDER)]
-    own = [frame for frame in outside if not _is_library(frame.filename)] or outside
-    message = "".join(traceback.format_exception_only(error)).strip()
-    lines = "".join(traceback.format_list(own[-_FRAMES:])).rstrip()
-    return f"{message}\n{lines}" if lines else message
-
-
-def _is_library(filename: str) -> bool:
-    paths = sysconfig.get_paths()
-    places = tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return filename.startswith((*places, "<"))
+    frames = "".join(f"\n  {frame}" for frame in users_frames(error))
+    return f"{type(error).__name__}: {error}{frames}"
 
 
 if __name__ == "__main__":

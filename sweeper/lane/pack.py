@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sweeper.lane.feed import Feed, Place
 from sweeper.lane.run import Run
 from sweeper.optim import coefficients
 from sweeper.optim.arena import Arena, SavedRow
@@ -18,7 +19,8 @@ from sweeper.optim.decay import decay_mask
 from sweeper.optim.rules import RULES
 from sweeper.optim.statistics import NAMES
 from sweeper.optim.step import Step
-from sweeper.tasks.gradient import Layout, packed_gradient
+from sweeper.tasks.examine import examine
+from sweeper.tasks.gradient import packed_gradient
 from sweeper.tasks.task import Task
 
 # Statistics are made at every such step of a run.
@@ -37,11 +39,13 @@ class Machine:
         device: `cpu`, `cuda` or `cuda:N`.
         dtype: `float32` or `float64`.
         compiled: train through torch.compile.
+        workers: processes that load the batches of a Dataset; 0 loads in the lane's own.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
     compiled: bool = True
+    workers: int = 0
 
     @property
     def torch_device(self) -> torch.device:
@@ -86,12 +90,9 @@ class Pack:
         self.task, self.program, self.machine = task, program, machine
         self.sample_every = sample_every
         device, dtype = machine.torch_device, machine.torch_dtype
-        inputs, targets = (
-            part.to(device, dtype if part.is_floating_point() else None) for part in task.data
-        )
-        self._data = (inputs, targets)
-        model = task.initial(0)
-        self.layout = Layout.of(model)
+        self.form = examine(task, machine.device, dtype)
+        self.layout = self.form.layout
+        model = task.initial(0).to(dtype)
         self.arena = Arena.empty(
             RULES[program.rule],
             capacity,
@@ -101,9 +102,13 @@ class Pack:
             decay_mask=decay_mask(model, program.no_decay),
             extras=extras,
             keep_update=update_cosine,
+            own=self.form.own_of(model),
         )
-        gradient = packed_gradient(task, self.layout, self.arena.theta, self._data)
-        self._step = Step(self.arena, gradient, compiled=machine.compiled)
+        self._feed = Feed(task, self.form, device, dtype, self.arena.own, machine.workers)
+        gradient = packed_gradient(task, self.form, self.arena.theta, self._feed.data)
+        self._step = Step(
+            self.arena, gradient, compiled=machine.compiled, traceable=not self.form.trouble
+        )
         self._slots: list[Run | None] = [None] * capacity
 
     @property
@@ -137,8 +142,9 @@ class Pack:
         configuration = parse(run.config)
         assert configuration.program == self.program
         if row is None:
-            theta = self.layout.flatten(self.task.initial(run.seed))
-            self.arena.start(slot, theta, configuration, run.horizon)
+            model = self.task.initial(run.seed)
+            theta, own = self.layout.flatten(model), self.form.own_of(model)
+            self.arena.start(slot, theta, configuration, run.horizon, own)
         else:
             self.arena.load(slot, row, configuration, run.horizon)
         self._slots[slot] = run
@@ -154,10 +160,11 @@ class Pack:
         return self.arena.save(slot)
 
     def model(self, slot: int) -> nn.Module:
-        """The model of a slot as an ordinary module on the pack's device."""
+        """The model of a slot as an ordinary module on the pack's device, in eval mode."""
         model = self.task.initial(0).to(self.arena.theta)
-        model.load_state_dict(self.layout.unflatten(self.arena.theta[slot]))
-        return model
+        own = {name: tensor[slot] for name, tensor in self.arena.own.items()}
+        self.form.load(model, self.arena.theta[slot], own)
+        return model.eval()
 
     def evaluate(self, slot: int) -> dict[str, float]:
         """The task's metrics of the model in a slot; empty when the task has none."""
@@ -180,13 +187,12 @@ class Pack:
 
     def _train(self, steps: int) -> np.ndarray:
         """One block of steps, one copy from the device."""
-        table, batches = self.arena.coefficients(steps), self._batches(steps)
+        table = self.arena.coefficients(steps)
         clips_norm = self.arena.clips_norm
         losses: list[Tensor] = []
         statistics: list[Tensor] = []
         with self._step.hot(*(("sampled",) if self.sample_every == 1 else ("plain", "sampled"))):
-            for i in range(steps):
-                batch = () if batches is None else (batches[i],)
+            for i, batch in enumerate(self._feed.steps(self._places(), steps)):
                 if i % self.sample_every:
                     losses.append(self._step.plain(table[i], *batch, clips_norm=clips_norm))
                 else:
@@ -202,13 +208,9 @@ class Pack:
         sampled_steps[:, _LR] = table[:: self.sample_every, lr].cpu().numpy()
         return series
 
-    def _batches(self, steps: int) -> Tensor | None:
-        """Samples of every row's batches, `[steps, K, B]`; None for the full batch."""
-        size = self.task.batch_size
-        if size is None:
-            return None
-        chosen = np.zeros((steps, self.capacity, size), dtype=np.int64)
-        for slot, run in enumerate(self._slots):
-            if run is not None:
-                chosen[:, slot] = self.task.indices(run.seed, self.step_of(slot), steps)
-        return torch.from_numpy(chosen).to(self.machine.torch_device)
+    def _places(self) -> list[Place | None]:
+        """What every slot needs batches for."""
+        return [
+            None if run is None else Place(run.seed, self.step_of(slot), run.horizon)
+            for slot, run in enumerate(self._slots)
+        ]

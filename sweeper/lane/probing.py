@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,10 @@ from sweeper.optim.step import Gradient
 from sweeper.stability.curvature import Curvature, ProbePlan, ProbePoint
 from sweeper.stability.hessian import linearised
 from sweeper.stability.prober import Prober
-from sweeper.tasks.gradient import Layout, packed_gradient
+from sweeper.tasks.examine import examine
+from sweeper.tasks.gradient import context_of, packed_gradient
+from sweeper.tasks.layout import Form
+from sweeper.tasks.parts import each, moved
 from sweeper.tasks.task import Task
 
 # Rows of a batch, and parameters of all of them together: Lanczos holds them 16 times.
@@ -68,13 +72,13 @@ class Probing:
     """
 
     def __init__(self, task: Task, capacity: int, machine: Machine) -> None:
-        layout = Layout.of(task.initial(0))
-        size = sum(layout.sizes)
+        form = examine(task, machine.device, machine.torch_dtype)
+        size = sum(form.layout.sizes)
         self._rows = max(1, min(capacity, _MOST_ROWS, _MOST_PARAMETERS // size))
-        start = layout.flatten(task.initial(0)).to(machine.torch_device, machine.torch_dtype)
+        start = form.layout.flatten(task.initial(0)).to(machine.torch_device, machine.torch_dtype)
         theta = start.expand(self._rows, -1).contiguous()
-        gradient = _decayed(_fixed_gradient(task, layout, theta, machine))
-        self.trouble = _trouble(gradient, theta)
+        gradient = _decayed(_fixed_gradient(task, form, theta, machine))
+        self.trouble = form.trouble or _trouble(gradient, theta)
         self._prober = Prober(gradient, self._rows, _SHARPNESS, compiled=False)
         # By what a batch must have in common: a divisor, and a plan.
         self._waiting: dict[tuple[bool, bool], list[Snapshot]] = {}
@@ -108,10 +112,10 @@ class Probing:
         shots, self._waiting[key] = self._waiting[key], []
         found = self._prober.probe(_point(shots), _SPECTRUM if key[1] else _SHARPNESS)
         vectors = found.sharpness_vector
-        for place, (shot, measured) in enumerate(
+        for at, (shot, measured) in enumerate(
             zip(shots, _measurements(found, shots), strict=True)
         ):
-            shot.log.take(shot.step, measured, vectors[place].clone())
+            shot.log.take(shot.step, measured, vectors[at].clone())
 
 
 def snapshots(pack: Pack, slots: Sequence[int], logs: Sequence[ProbeLog]) -> list[Snapshot]:
@@ -189,19 +193,28 @@ def _measurements(found: Curvature, shots: Sequence[Snapshot]) -> list[Measureme
     return [Measurement(shot.lr, shot.eps, *row) for shot, row in zip(shots, rows, strict=True)]
 
 
-def _fixed_gradient(task: Task, layout: Layout, theta: Tensor, machine: Machine) -> Gradient:
-    """The gradient on data that are the same at every step and for all runs."""
-    data = task.data
-    if task.batch_size is not None:
-        # As many as a step has, so that a product costs as much for any size of a batch.
-        chosen = np.linspace(0, len(data[0]) - 1, task.batch_size).astype(int)
-        data = (data[0][chosen], data[1][chosen])
-        task = replace(task, batch_size=None, data=data, packed_loss=None)
+def _fixed_gradient(task: Task, form: Form, theta: Tensor, machine: Machine) -> Gradient:
+    """The gradient on data that are the same at every step and for all runs.
+
+    So are random layers and running statistics, which training loss and its gradient don't read.
+    """
+    task = replace(task, **_fixed_data(task))
     device, dtype = machine.torch_device, machine.torch_dtype
-    inputs, targets = (
-        part.to(device, dtype if part.is_floating_point() else None) for part in data
-    )
-    return packed_gradient(task, layout, theta, (inputs, targets))
+    data = (moved(task.data[0], device, dtype), moved(task.data[1], device, dtype))
+    gradient = packed_gradient(task, form, theta, data)
+    model = task.initial(0).to(theta)
+    return lambda point: gradient(point, *context_of(form, model, point))
+
+
+def _fixed_data(task: Task) -> dict[str, Any]:
+    """The full batch, or one as large as that of a step: a product costs as much for any."""
+    if task.in_memory and task.batch_size is None:
+        return {}
+    if not task.in_memory:
+        return {"data": task.batch(0, 0), "batch_size": None, "packed_loss": None}
+    chosen = np.linspace(0, task.size - 1, task.batch_size or 1).astype(int)
+    inputs, targets = (each(lambda one: one[chosen], part) for part in task.data)
+    return {"data": (inputs, targets), "batch_size": None, "packed_loss": None}
 
 
 def _decayed(gradient: Gradient) -> Gradient:

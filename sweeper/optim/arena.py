@@ -7,7 +7,7 @@ horizon, step) stays on the host; see coefficients.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,7 @@ class Arena:
         theta: `[K, P]` parameters.
         state: the rule's state, `[K, P]` or `[K, 1]` each.
         previous: `[K, P]`, the update before, where its cosine with the next one is wanted.
+        own: `[K, ...]` each, what runs have beside that, by name: running statistics of a model.
         decay_mask: `[P]`, 1 where weight decay applies; None for everywhere.
         extras: hyperparameters that need state of their own and may be set; see Rule.
         rows: what is in every slot; None where nothing is.
@@ -42,6 +43,7 @@ class Arena:
     theta: Tensor
     state: dict[str, Tensor]
     previous: Tensor | None
+    own: dict[str, Tensor]
     decay_mask: Tensor | None
     extras: frozenset[str]
     rows: list[Row | None]
@@ -58,10 +60,12 @@ class Arena:
         decay_mask: Tensor | None = None,
         extras: Collection[str] | None = None,
         keep_update: bool = False,
+        own: Mapping[str, Tensor] | None = None,
     ) -> Arena:
         """An arena of `capacity` empty slots.
 
         Args:
+            own: what one run has beside parameters and optimizer state; its shapes and dtypes.
             extras: hyperparameters that rows may set; None for all.
             keep_update: keep the last update of every row, which `update_cosine` needs.
         """
@@ -75,17 +79,31 @@ class Arena:
         state |= {name: zeros(1) for name in rule.scalars}
         mask = None if decay_mask is None else decay_mask.to(device, dtype)
         previous = zeros(size) if keep_update else None
-        return cls(rule, sizes, zeros(size), state, previous, mask, wanted, [None] * capacity)
+        beside = {
+            name: torch.zeros(capacity, *one.shape, dtype=one.dtype, device=device)
+            for name, one in (own or {}).items()
+        }
+        slots: list[Row | None] = [None] * capacity
+        return cls(rule, sizes, zeros(size), state, previous, beside, mask, wanted, slots)
 
     @property
     def capacity(self) -> int:
         return len(self.rows)
 
-    def start(self, slot: int, theta: Tensor, configuration: Configuration, horizon: int) -> None:
+    def start(
+        self,
+        slot: int,
+        theta: Tensor,
+        configuration: Configuration,
+        horizon: int,
+        own: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Put a new run into a slot: parameters `theta` `[P]`, state zero, step 0."""
         self._check(configuration)
         self.clear(slot)
         self.theta[slot] = theta.to(self.theta)
+        for name, tensor in (own or {}).items():
+            self.own[name][slot] = tensor
         self.rows[slot] = Row(configuration, horizon)
 
     def load(self, slot: int, saved: SavedRow, configuration: Configuration, horizon: int) -> None:
@@ -141,7 +159,8 @@ class Arena:
 
     def _tensors(self) -> dict[str, Tensor]:
         kept = {} if self.previous is None else {"previous_update": self.previous}
-        return {"theta": self.theta, **self.state, **kept}
+        own = {f"own.{name}": tensor for name, tensor in self.own.items()}
+        return {"theta": self.theta, **self.state, **kept, **own}
 
     def _check(self, configuration: Configuration) -> None:
         if configuration.rule != self.rule.name:

@@ -22,6 +22,30 @@ def compile_for(kind: str, function: Any, *, compiled: bool) -> Any:
     return torch.compile(own, dynamic=False, fullgraph=True)
 
 
+class Traced:
+    """A function of tensors, traced by make_fx at its first call and compiled.
+
+    The trace holds what torch computes and nothing of the Python around it: so any model that can
+    be packed can be compiled, whatever its forward does in Python. Shapes never change after.
+
+    Args:
+        function: takes and returns tensors, or dicts and tuples of them; may change them in place.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._compiled: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._compiled is None:
+            from torch.fx.experimental.proxy_tensor import make_fx  # loads for a second
+
+            trace = make_fx(self._function, tracing_mode="fake", _allow_non_fake_inputs=True)
+            graph = trace(*args)
+            self._compiled = torch.compile(graph, dynamic=False, fullgraph=True)
+        return self._compiled(*args)
+
+
 def cxx() -> str | None:
     """The C++ compiler of this machine: that of the variable CXX, else g++ or clang++."""
     return next((path for name in _cxx_names() if (path := shutil.which(name))), None)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sweeper.optim.arena import Arena
-from sweeper.optim.compiler import compile_for
+from sweeper.optim.compiler import Traced
 from sweeper.optim.native.adam import native_update
 from sweeper.optim.update import TorchUpdate, Update
 
@@ -28,21 +29,23 @@ class Step:
         arena: of the pack.
         gradient: gradient and loss of every row.
         compiled: compile with torch.compile; the first call then takes seconds.
+        traceable: whether the gradient can be compiled, too.
         native: update in C++ where there is a compiler and `compiled`, with the same results.
     """
 
     def __init__(
-        self, arena: Arena, gradient: Gradient, *, compiled: bool, native: bool = True
+        self,
+        arena: Arena,
+        gradient: Gradient,
+        *,
+        compiled: bool,
+        native: bool = True,
+        traceable: bool = True,
     ) -> None:
         self._theta = arena.theta
         self._is_compiled = compiled
         self._made: set[str] = set()  # kinds of steps, whose functions then are compiled
-
-        def backward(theta: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
-            return gradient(theta, *batch)
-
-        kind = f"{arena.rule.name}_{arena.capacity}"
-        self._backward = compile_for(kind, backward, compiled=compiled)
+        self._backward = Traced(gradient) if compiled and traceable else gradient
         update: Update | None = native_update(arena) if compiled and native else None
         self._update = update or TorchUpdate(arena, compiled=compiled)
 
@@ -64,7 +67,7 @@ class Step:
         return stance
 
     @torch.no_grad()
-    def plain(self, coefficients: Tensor, *batch: Tensor, clips_norm: bool = True) -> Tensor:
+    def plain(self, coefficients: Tensor, *batch: Any, clips_norm: bool = True) -> Tensor:
         """One step; returns the loss before the update, `[K]`.
 
         Args:
@@ -78,13 +81,13 @@ class Step:
         return loss
 
     @torch.no_grad()
-    def sampled(self, coefficients: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
+    def sampled(self, coefficients: Tensor, *batch: Any) -> tuple[Tensor, Tensor]:
         """One step with its statistics: loss `[K]`, and `[S, K]` in the order of their NAMES."""
         grad, loss = self._gradient(batch)
         found = self._update.sampled(grad, coefficients)
         self._made.add("sampled")
         return loss, found
 
-    def _gradient(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def _gradient(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         found: tuple[Tensor, Tensor] = self._backward(self._theta, *batch)
         return found

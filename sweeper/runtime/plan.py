@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from sweeper.optim.decay import decay_mask
 from sweeper.space import corners
 from sweeper.spec import SweepSpec
 from sweeper.study.trials import open_trials_limit
+from sweeper.tasks.examine import examine
 from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
@@ -46,7 +47,14 @@ def size(spec: SweepSpec) -> Size:
 
 
 def task_name(spec: SweepSpec) -> TaskName:
-    return TaskName(spec.task, spec.task_args)
+    return TaskName(spec.task, spec.task_args, spec.task_options)
+
+
+def with_loaders(spec: SweepSpec, machine: Machine) -> Machine:
+    """The machine with the processes that load batches."""
+    auto = 4 if machine.device.startswith("cuda") else 0
+    count = auto if spec.lanes.loaders == "auto" else int(spec.lanes.loaders)
+    return replace(machine, workers=count)
 
 
 def is_own_loop(spec: SweepSpec) -> bool:
@@ -66,13 +74,14 @@ def extras(spec: SweepSpec) -> frozenset[str]:
 
 
 def check_task(spec: SweepSpec) -> None:
-    """Build the task, and refuse what of the spec doesn't fit it: `no_decay`, `objective`.
+    """Build and try the task; refuse what of the spec doesn't fit it: `no_decay`, `objective`.
 
     Of an own loop nothing more is known before it runs.
     """
     task = task_name(spec).load()
     if isinstance(task, OwnLoop):
         return
+    examine(task)
     check_no_decay(spec, task)
     check_objective(spec, task)
 
@@ -97,7 +106,7 @@ def _metrics(task: Task) -> list[str]:
     assert task.evaluate is not None
     try:
         with torch.no_grad():
-            metrics = task.evaluate(task.initial(0))
+            metrics = task.evaluate(task.initial(0).eval())
             return [str(name) for name in metrics]
     except Exception as error:
         raise SweepError(
@@ -169,7 +178,7 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
     return LaneSettings(
         task=task_name(spec),
         capacity=slots,
-        machine=machine,
+        machine=with_loaders(spec, machine),
         limits=spec.stability.limits(),
         horizon=spec.horizon,
         extras=extras(spec),

@@ -5,58 +5,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any, TypedDict
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad, grad_and_value, vmap
+from torch import Tensor
+from torch.func import grad, grad_and_value, vmap
 
-from sweeper.errors import SweepError
 from sweeper.optim.step import Gradient
+from sweeper.tasks.forward import Forward
+from sweeper.tasks.layout import Form, Layout
+from sweeper.tasks.parts import Part, each
 from sweeper.tasks.task import PackedLoss, Task
+from sweeper.tasks.unpacked import one_by_one
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where each parameter lies in a row of `size` values."""
+class Context(TypedDict):
+    """What a step needs beside parameters and data, where the form of the model says so.
 
-    names: tuple[str, ...]
-    shapes: tuple[torch.Size, ...]
+    Args:
+        key: int64 `[K]`, of every row's step.
+        active: bool `[K]`; the own tensors of other rows stay as they are.
+        own: `[K, ...]` by name; changed in place.
+    """
 
-    @classmethod
-    def of(cls, model: nn.Module) -> Layout:
-        """The layout of a model; raises SweepError for what can't be packed yet."""
-        if any(True for _ in model.buffers()):
-            raise SweepError(
-                "the model has buffers (running statistics), which packs can't hold yet",
-                where="task",
-                cure="Use LayerNorm or GroupNorm in place of BatchNorm.",
-            )
-        named = dict(model.named_parameters())
-        if not named:
-            raise SweepError("the model has no trainable parameter", where="task")
-        return cls(tuple(named), tuple(p.shape for p in named.values()))
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Number of elements of every parameter."""
-        return tuple(shape.numel() for shape in self.shapes)
-
-    def flatten(self, model: nn.Module) -> Tensor:
-        """The parameters of a model as one row `[P]`."""
-        return torch.cat([p.detach().reshape(-1) for _, p in model.named_parameters()])
-
-    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
-        """Views by name of `theta` `[..., P]`, each `[..., *shape]`."""
-        parts = theta.split(self.sizes, dim=-1)
-        return {
-            name: part.unflatten(-1, shape) if len(shape) != 1 else part
-            for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
-        }
+    key: Tensor
+    active: Tensor
+    own: dict[str, Tensor]
 
 
 def packed_gradient(
-    task: Task, layout: Layout, theta: Tensor, data: tuple[Tensor, Tensor]
+    task: Task, form: Form, theta: Tensor, data: tuple[Part, Part] | None
 ) -> Gradient:
     """Gradient and loss of every row, in the fastest form whose rows don't depend on their slot.
 
@@ -66,67 +45,102 @@ def packed_gradient(
 
     Args:
         task: what is trained.
-        layout: of the task's model.
+        form: of the task's model.
         theta: `[K, P]`; shape, dtype and device of the pack. Not read.
-        data: inputs and targets on the device.
+        data: inputs and targets on the device; None where batches are loaded.
 
     Returns:
-        For the full batch a function of theta; else of theta and the batch indices `[K, B]`.
+        A function of theta and: for the full batch nothing, for data on the device the batch
+        indices `[K, B]`, for loaded batches inputs and targets `[K, B, ...]`. Where the form has a
+        context, that follows.
     """
-    model = task.initial(0)
-    with torch.no_grad():
-        row = layout.flatten(model).to(theta)
-    model = model.to(device="meta")
-
-    def loss_of_row(row: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        output = functional_call(model, layout.unflatten(row), (inputs,))
-        return task.loss(output, targets)
-
-    per_row = grad_and_value(loss_of_row)
+    model = task.initial(0).to(theta)
+    forward = Forward(task, form, model)
+    rows = one_by_one(forward) if form.trouble else _rows(forward, form, 0)
+    if data is None:
+        return rows
     if task.batch_size is not None:
-        return _mini_batch(per_row, data)
-    fast = _shared(per_row, data)
-    if task.packed_loss is not None:
-        fast = _by_hand(task.packed_loss, layout, data)
-    return fast if _rows_agree(fast, row, theta.shape[0]) else _isolated(per_row, data)
+        return _chosen(rows, data)
+    if not form.trouble:
+        fast = _rows(forward, form, None)
+        if task.packed_loss is not None and not form.has_context:
+            fast = _by_hand(task.packed_loss, form.layout)
+        if _rows_agree(lambda *a: fast(a[0], *data, *a[1:]), form, model, theta):
+            return lambda theta, *context: fast(theta, *data, *context)
+    # Every row with a view of the data of its own: K small products of one shape.
+    return lambda theta, *context: rows(
+        theta, *(each(lambda o: o.expand(theta.shape[0], *o.shape), p) for p in data), *context
+    )
 
 
-def _mini_batch(per_row: Gradient, data: tuple[Tensor, Tensor]) -> Gradient:
-    own_data = vmap(per_row)
-    inputs, targets = data
-
-    def gradient(theta: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        return own_data(theta, inputs[chosen], targets[chosen])
-
-    return gradient
-
-
-def _shared(per_row: Gradient, data: tuple[Tensor, Tensor]) -> Gradient:
-    all_rows = vmap(per_row, in_dims=(0, None, None))
-    return lambda theta: all_rows(theta, *data)
+def context_of(form: Form, model: torch.nn.Module, theta: Tensor) -> tuple[Context, ...]:
+    """A context of equal rows at one step, for trials and probes; nothing where none is needed."""
+    if not form.has_context:
+        return ()
+    count, device = theta.shape[0], theta.device
+    own = {n: one.expand(count, *one.shape).clone() for n, one in form.own_of(model).items()}
+    key = torch.zeros(count, dtype=torch.int64, device=device)
+    return ({"key": key, "active": torch.ones_like(key, dtype=torch.bool), "own": own},)
 
 
-def _isolated(per_row: Gradient, data: tuple[Tensor, Tensor]) -> Gradient:
-    """Every row with a view of the data of its own: K small products of one shape."""
-    own_data = vmap(per_row)
+def _chosen(gradient: Gradient, data: tuple[Part, Part]) -> Gradient:
+    """The gradient as a function of the samples of every row."""
 
-    def gradient(theta: Tensor) -> tuple[Tensor, Tensor]:
-        return own_data(theta, *(part.expand(theta.shape[0], *part.shape) for part in data))
+    def chosen(theta: Tensor, samples: Tensor, *context: Context) -> tuple[Tensor, Tensor]:
+        batch = (each(lambda one: one[samples], part) for part in data)
+        return gradient(theta, *batch, *context)
 
-    return gradient
+    return chosen
 
 
-def _by_hand(packed_loss: PackedLoss, layout: Layout, data: tuple[Tensor, Tensor]) -> Gradient:
+def _rows(forward: Forward, form: Form, data_dim: int | None) -> Gradient:
+    """By vmap; `data_dim` is None where all rows share their data."""
+    gradient: Callable[..., Any] = grad_and_value(forward, has_aux=True)
+    if not form.has_context:
+        key = torch.zeros((), dtype=torch.int64)
+        plain = vmap(
+            lambda row, inputs, targets: gradient(row, {}, inputs, targets, key),
+            in_dims=(0, data_dim, data_dim),
+        )
+
+        def found(theta: Tensor, inputs: Part, targets: Part) -> tuple[Tensor, Tensor]:
+            grads, (losses, _) = plain(theta, inputs, targets)
+            return grads, losses
+
+        return found
+    whole = vmap(gradient, in_dims=(0, 0, data_dim, data_dim, 0))
+
+    def with_context(
+        theta: Tensor, inputs: Part, targets: Part, context: Context
+    ) -> tuple[Tensor, Tensor]:
+        grads, (losses, after) = whole(theta, context["own"], inputs, targets, context["key"])
+        keep(context, after)
+        return grads, losses
+
+    return with_context
+
+
+def keep(context: Context, after: dict[str, Tensor]) -> None:
+    """Put the own tensors after a step in the place of those before, for active rows."""
+    for name, tensor in after.items():
+        before, active = context["own"][name], context["active"]
+        active = active.view(-1, *(1 for _ in before.shape[1:]))
+        before.copy_(torch.where(active, tensor.to(before.dtype), before))
+
+
+def _by_hand(packed_loss: PackedLoss, layout: Layout) -> Gradient:
     """From the task's own packed loss: rows are independent, so the sum has their gradients."""
 
-    def total(theta: Tensor) -> tuple[Tensor, Tensor]:
-        losses = packed_loss(layout.unflatten(theta), *data)
+    def total(theta: Tensor, inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        losses = packed_loss(layout.unflatten(theta), inputs, targets)
         return losses.sum(), losses
 
     return grad(total, has_aux=True)
 
 
-def _rows_agree(gradient: Gradient, row: Tensor, capacity: int) -> bool:
+def _rows_agree(gradient: Gradient, form: Form, model: torch.nn.Module, like: Tensor) -> bool:
     """Whether equal rows get bitwise equal gradients and losses in every slot."""
-    grads, losses = gradient(row.expand(capacity, -1).contiguous())
+    row = form.layout.flatten(model)
+    theta = row.expand(like.shape[0], -1).contiguous()
+    grads, losses = gradient(theta, *context_of(form, model, theta))
     return bool((grads == grads[:1]).all()) and bool((losses == losses[:1]).all())

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import SweepError, nearest, one_of
+from sweeper.tasks.importing import called, imported
 from sweeper.tasks.own_loop import OwnLoop
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ class TaskName:
         """The task itself (imports torch). Raises SweepError as `load`, and for an own loop."""
         found = self.load()
         if isinstance(found, OwnLoop):
-            raise SweepError(f"{self.name!r} is an own loop, not a task", where="task")
+            raise SweepError(
+                f"{self.name!r} is a training loop of its own, which can't be packed",
+                where="task",
+                allowed="a function that returns a sweeper.Task",
+            )
         return found
 
     def load(self) -> Task | OwnLoop:
@@ -53,11 +58,10 @@ class TaskName:
         factory = check(self.name, self.args)
         if _is_own_loop(factory):
             return self._own_loop(OwnLoop(train=partial(factory, **self.args)))
-        built = factory(**self.args)
+        built = called(factory, self.name, dict(self.args))
         if isinstance(built, OwnLoop):
             return self._own_loop(built)
-        task: Task = replace(built, **self.options)
-        return task
+        return with_options(built, self.name, self.options)
 
     def _own_loop(self, loop: OwnLoop) -> OwnLoop:
         for option in self.options:
@@ -67,6 +71,19 @@ class TaskName:
                 cure="Make it an argument of the loop: task_args.",
             )
         return loop
+
+
+def with_options(built: Any, name: str, options: Mapping[str, Any]) -> Task:
+    """What a factory gave, checked, with the fields that the sweep sets."""
+    from sweeper.tasks.task import Task  # loads torch
+
+    if not isinstance(built, Task):
+        raise SweepError(
+            f"{name!r} returns {type(built).__name__}",
+            where="task",
+            allowed="a sweeper.Task, or a training loop whose first parameter is named trial",
+        )
+    return replace(built, **options)
 
 
 def check(name: str, args: Mapping[str, Any]) -> Callable[..., Any]:
@@ -110,12 +127,4 @@ def _factory(name: str) -> Callable[..., Any]:
             allowed=f"{one_of(BUNDLED)}, or package.module:factory",
             cure=nearest(name, BUNDLED),
         )
-    module, attribute = name.split(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SweepError(f"can't import task {name!r}: {error}", where="task") from error
-    if not callable(factory):
-        raise SweepError(f"{name!r} can't be called", where="task", allowed="a function")
-    found: Callable[..., Any] = factory
-    return found
+    return imported(name)

@@ -316,7 +316,11 @@ def test_two_processes_never_have_one_folder(tmp_path: Path) -> None:
     ("loop", "args", "says"),
     [
         ("plain", {"last": 17}, "the loop of loops:plain returned after 18 of 100 steps"),
-        ("failing", {}, r"failed after 1 of 100 steps: ValueError: no such batch\n  File .*loops"),
+        (
+            "failing",
+            {},
+            r"failed after 1 of 100 steps: ValueError: no such batch\n  .*loops.py:\d+ in failing",
+        ),
         ("dying", {}, "ended with signal SIGKILL, 3 times in a row after 5 of 100 steps"),
         ("wrong", {"kind": "back"}, "step 3 was reported after step 3; allowed: steps that go up"),
         ("wrong", {"kind": "beyond"}, "step 100 was reported of a run of 100 steps; allowed: 0 t"),

@@ -5,12 +5,10 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from sweeper.errors import SweepError
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
 from sweeper.optim.configuration import Program
 from sweeper.tasks.registry import TaskName
-from sweeper.tasks.task import Task
 
 DEFAULT = {"optimizer": "adam", "lr": 1e-3}
 DIVERGING = {"optimizer": "adamw", "lr": 1e6, "weight_decay": 1e6}
@@ -142,16 +140,6 @@ def test_a_row_that_clips_may_come_later() -> None:
     pack.train(20)
     slot = pack.place(Run(1, 1, {"optimizer": "lion", "lr": 1e-4, "clip_norm": 1.0}, 0, 50))
     assert np.isfinite(pack.train(20)[:, 0, slot]).all()
-
-
-def test_a_model_that_cannot_be_packed_yet_is_refused() -> None:
-    task = Task(
-        model=lambda: torch.nn.BatchNorm1d(4),
-        loss=torch.nn.functional.mse_loss,
-        data=(torch.zeros(8, 4), torch.zeros(8, 4)),
-    )
-    with pytest.raises(SweepError, match="buffers"):
-        Pack(task, Program("adam"), 2, Machine(compiled=False))
 
 
 def test_long_chunks_are_made_in_blocks_with_the_same_result(

@@ -18,7 +18,8 @@ from losses import (
 )
 
 from sweeper.stability.hessian import hessian_product
-from sweeper.tasks.gradient import Layout, packed_gradient
+from sweeper.tasks.gradient import packed_gradient
+from sweeper.tasks.layout import Form, Layout
 from sweeper.tasks.registry import TaskName
 
 # float64; a product is a sum of some hundred terms of size 1 to 100.
@@ -75,7 +76,7 @@ def test_products_of_bundled_tasks_do_not_depend_on_the_slot(
     theta, vector = row.expand(7, -1).contiguous(), normal(row.numel(), seed=0).to(dtype)
     data = task.data[0].to(dtype), task.data[1].to(dtype if name == "perceptron" else None)
     batch = (torch.from_numpy(task.indices(0, 0, 1)).expand(7, -1),) if name == "digits" else ()
-    product = hessian_product(packed_gradient(task, layout, theta, data))
+    product = hessian_product(packed_gradient(task, Form(layout), theta, data))
     found = product(theta, vector.expand(7, -1).contiguous(), *batch)
     assert (found == found[:1]).all()
     assert found.any()

@@ -110,9 +110,9 @@ def test_every_bundled_task_builds(name: str) -> None:
         ("perceptron", {"data_seed": -1}, "an int >= 0"),
         ("digits", {"batch_size": 0}, "an int from 1 to 1437"),
         ("digits", {"hidden": "many"}, "task_args.hidden"),
-        ("no_such_module_here:build", {}, "can't import"),
-        ("sweeper.tasks.digits:nothing", {}, "can't import"),
-        ("sweeper.tasks.digits:_HELD_OUT", {}, "can't be called"),
+        ("no_such_module_here:build", {}, "no module"),
+        ("sweeper.tasks.digits:nothing", {}, "no function"),
+        ("sweeper.tasks.digits:_HELD_OUT", {}, "no function '_HELD_OUT'"),
         ("../evil:build", {}, "unknown task"),
     ],
 )
@@ -123,7 +123,7 @@ def test_bad_tasks_are_named(name: str, args: dict[str, object], says: str) -> N
 
 def test_a_task_with_wrong_data_is_refused() -> None:
     data = (torch.zeros(4, 2), torch.zeros(3))
-    with pytest.raises(SweepError, match="4 inputs but 3 targets"):
+    with pytest.raises(SweepError, match="inputs and targets have 4 and 3 samples"):
         Task(model=lambda: torch.nn.Linear(2, 1), loss=torch.nn.functional.mse_loss, data=data)
     good = (torch.zeros(4, 2), torch.zeros(4, 1))
     with pytest.raises(SweepError, match="1 to 4 samples"):
