@@ -220,7 +220,8 @@ def tasks() -> None:
 
     for name, text in BUNDLED.items():
         click.echo(f"{name:12} {text}")
-    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task.")
+    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task;")
+    click.echo("or package.module:train, a training loop of your own, train(trial).")
 
 
 @cli.command()

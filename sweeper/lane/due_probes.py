@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from sweeper.lane.loop_pack import LoopPack
 from sweeper.lane.memory import lack_of_memory_told
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.probing import Probing
@@ -28,7 +29,7 @@ class DueProbes:
         self._probings: dict[Variant, Probing] = {}
         self.longest_s = 0.0
 
-    def take(self, pack: Pack, records: Mapping[int, Record]) -> None:
+    def take(self, pack: Pack | LoopPack, records: Mapping[int, Record]) -> None:
         """Copy the runs that are due, and measure them when a batch is full.
 
         Of a run that has failed there is nothing left to forecast.
@@ -40,7 +41,7 @@ class DueProbes:
             and record.step in record.probes.steps
             and not record.verdict.failed
         }
-        if not due:
+        if not due or isinstance(pack, LoopPack):
             return
         started = time.perf_counter()
         variant = pack.program.variant

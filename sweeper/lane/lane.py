@@ -12,7 +12,9 @@ from torch import Tensor
 from sweeper.lane import rows
 from sweeper.lane.due_probes import DueProbes
 from sweeper.lane.exchange import Exchange, Parcel
+from sweeper.lane.loop_pack import LoopPack, LostRunError
 from sweeper.lane.memory import PackTooLargeError, lack_of_memory_told
+from sweeper.lane.pace import Pace
 from sweeper.lane.pack import SAMPLE_EVERY, Pack
 from sweeper.lane.packs import Packs
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
@@ -43,11 +45,12 @@ class Lane:
     ) -> None:
         storage.prove_writable()
         self.who, self.settings, self.study, self.storage = who, settings, study, storage
-        self.packs = Packs(settings)
+        self.packs = Packs(settings, storage)
         self.records: dict[int, Record] = {}  # every run that the lane answers for
         self.waiting: deque[Grant] = deque()
         self.outbox = Parcel()
         self.rate = 0.0
+        self._pace = Pace()  # of run-steps, of all packs together
         self._probes = DueProbes(settings.capacity, settings.machine)
         self._exchange = Exchange(study, storage, who.process, settings.patience_s)
         self._is_leaving = False
@@ -65,6 +68,7 @@ class Lane:
         Raises:
             GivenUpError: the study has replaced this process.
             PackTooLargeError: memory doesn't suffice; the study gets its runs back.
+            SweepError: a loop of the user's own failed.
         """
         try:
             self._train_until_end(on_chunk)
@@ -72,6 +76,8 @@ class Lane:
             self._depart()  # what has ended counts
             self.packs.clear()  # whoever still has this lane must not keep its memory
             raise
+        finally:
+            self.packs.end_loops()
         self.save_all()
 
     def _train_until_end(self, on_chunk: Callable[[], None]) -> None:
@@ -138,19 +144,19 @@ class Lane:
         """Put waiting runs into free slots; those whose pack is full wait on."""
         waiting, self.waiting = self.waiting, deque()
         for grant in waiting:
-            if self.packs.has_room(parse(grant.run.config).program):
+            if self.packs.has_room(self.packs.program(grant.run)):
                 self._place(grant)
             else:
                 self.waiting.append(grant)
 
     def _place(self, grant: Grant) -> None:
-        configuration, settings = parse(grant.run.config), self.settings
+        settings = self.settings
         record = Record(
             grant.run,
-            self.packs.task(configuration.program),
+            self.packs.task(grant.run),
             settings.limits,
             settings.machine.eps,
-            settings.looks(configuration),
+            settings.looks(parse(grant.run.config)),
         )
         row = self._read_row(grant)
         if row is None and grant.row_file is not None:
@@ -191,8 +197,13 @@ class Lane:
         pack, began = one.pack, time.perf_counter()
         before = {run: pack.step_of(slot) for run, slot in pack.runs().items()}
         left = max(one.ends[run] - step for run, step in before.items())
-        with lack_of_memory_told():
-            series = pack.train(min(one.chunk, left, self._until_event(pack)))
+        try:
+            with lack_of_memory_told():
+                series = pack.train(min(one.chunk, left, self._until_event(pack)))
+        except LostRunError as error:
+            self._drop(error.run)
+            self.outbox.lost.append(error.run)  # the study grants it again, from its start
+            return
         steps = len(series)
         one.tune(steps, time.perf_counter() - began)
         self.packs.note_turn(one, steps)
@@ -203,9 +214,11 @@ class Lane:
             if record.ended:
                 self._finish(record, one, slot)
         self._probes.take(pack, self.records)
-        self.rate = made / max(time.perf_counter() - began, 1e-9)
+        step_s = self._pace.add(made, time.perf_counter() - began)
+        if step_s is not None:
+            self.rate = 1 / step_s
 
-    def _until_event(self, pack: Pack) -> int:
+    def _until_event(self, pack: Pack | LoopPack) -> int:
         """Steps until the first run is due for a probe or ends, in whole tens: all rows are at
         the same place between two samples."""
         steps = []

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from sweeper.lane import loop_folder
+from sweeper.lane.loop_pack import OWN_LOOP, LoopPack
 from sweeper.lane.memory import lack_of_memory_told
 from sweeper.lane.pack import Pack
 from sweeper.lane.run import Run
 from sweeper.lane.settings import LaneSettings
+from sweeper.lane.storage import Storage
 from sweeper.lane.timed_pack import TimedPack
 from sweeper.optim.arena import SavedRow
 from sweeper.optim.configuration import Program, parse
+from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.task import Task
 from sweeper.tasks.variants import Variants
 
@@ -29,13 +33,14 @@ class Packs:
 
     Args:
         settings: of the lane.
+        storage: where the folders of own loops are.
 
     Attributes:
         used, offered: slots that had a run, and all slots, summed over the steps trained.
     """
 
-    def __init__(self, settings: LaneSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: LaneSettings, storage: Storage) -> None:
+        self._settings, self._storage = settings, storage
         self._variants = Variants(settings.task)
         self._packs: dict[Program, TimedPack] = {}
         self._turn = 0
@@ -49,9 +54,14 @@ class Packs:
         """Runs in slots."""
         return sum(len(one.ends) for one in self)
 
-    def task(self, program: Program) -> Task:
-        """The task as that program has it."""
-        return self._variants.of(program.variant)
+    def task(self, run: Run) -> Task | OwnLoop:
+        """The task as a run has it."""
+        return self._variants.load(parse(run.config).variant)
+
+    def program(self, run: Run) -> Program:
+        """The program of a run; one for all own loops."""
+        is_loop = isinstance(self.task(run), OwnLoop)
+        return OWN_LOOP if is_loop else parse(run.config).program
 
     def holder(self, run: int) -> TimedPack | None:
         """The pack that has a run."""
@@ -69,7 +79,7 @@ class Packs:
         Raises:
             PackTooLargeError: memory doesn't suffice.
         """
-        program = parse(run.config).program
+        program = self.program(run)
         with lack_of_memory_told():
             if program not in self._packs:
                 self._drop_oldest()
@@ -122,10 +132,20 @@ class Packs:
             empty = [program for program, one in self._packs.items() if not one.ends]
             del self._packs[min(empty, key=lambda program: self._packs[program].turn)]
 
+    def end_loops(self) -> None:
+        """End the processes of own loops."""
+        for one in self:
+            if isinstance(one.pack, LoopPack):
+                one.pack.close()
+
     def _make(self, program: Program) -> TimedPack:
         settings = self._settings
+        if program == OWN_LOOP:
+            folder = self._storage.local(loop_folder.FOLDER)
+            loop = LoopPack(settings.task, folder, settings.machine, wanted=settings.metrics)
+            return TimedPack(loop, settings.chunk_s)
         pack = Pack(
-            self.task(program),
+            self._variants.of(program.variant),
             program,
             settings.capacity,
             settings.machine,

@@ -31,6 +31,7 @@ class LaneSettings:
         stress_horizon: steps up to which the forecasts of a run look, see ProbeLog; by batch size
             (0: not set) where that decides; None for runs that aren't probed.
         report_rungs: whether the study is to hear of the losses at rungs, for a pruner.
+        metrics: that an own loop must report, since the search optimises them.
     """
 
     task: TaskName
@@ -46,6 +47,7 @@ class LaneSettings:
     update_cosine: bool = False
     stress_horizon: int | Mapping[int, int] | None = None
     report_rungs: bool = False
+    metrics: tuple[str, ...] = ()
 
     def looks(self, configuration: Configuration) -> int | None:
         """Steps up to which the forecasts of a run look."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from sweeper.lane.loop_pack import LoopPack
+from sweeper.lane.pace import Pace
 from sweeper.lane.pack import SAMPLE_EVERY, Pack
 
 # Until it is known how long a step takes, chunks are this long at most.
@@ -24,8 +26,9 @@ class TimedPack:
         is_announced: whether the study knows that it is to be compiled.
     """
 
-    def __init__(self, pack: Pack, chunk_s: float) -> None:
+    def __init__(self, pack: Pack | LoopPack, chunk_s: float) -> None:
         self.pack = pack
+        self._pace = Pace()
         self.ends: dict[int, int] = {}
         self.step_s = 0.0
         self.turn = 0
@@ -64,9 +67,10 @@ class TimedPack:
             steps: that were made; a loop of the user's own may have made none.
             seconds: that they took.
         """
-        if not steps:
+        step_s = self._pace.add(steps, seconds)
+        if step_s is None:
             return
-        self.step_s = seconds / steps
+        self.step_s = step_s
         horizon = min(self.ends.values())
         wanted = min(max(1, round(self._chunk_s / self.step_s)), horizon)
         if self._chunk is None and self.step_s * 10 > self._chunk_s:

@@ -48,7 +48,16 @@ def describe(spec: SweepSpec) -> Iterator[str]:
             f"stress     about {stress.budget * size.run_steps:,.0f} run-steps more: winners on "
             f"{stress.seeds} fresh seeds for {most} steps each"
         )
-    capacities, why = plan.candidates(spec, int(lanes), machine)
+    if plan.is_own_loop(spec):
+        yield from _own_loop(spec)
+    else:
+        yield from _measured(spec, int(lanes), machine)
+    yield "Nothing was started."
+
+
+def _measured(spec: SweepSpec, lanes: int, machine: Machine) -> Iterator[str]:
+    """What is known when a pack has been trained for a moment."""
+    capacities, why = plan.candidates(spec, lanes, machine)
     task = Variants(task_name(spec)).of(plan.typical(spec).variant)
     measured = capacity.measure(task, plan.typical(spec), capacities, machine, plan.extras(spec))
     chosen = capacity.choose(measured)
@@ -60,11 +69,26 @@ def describe(spec: SweepSpec) -> Iterator[str]:
         f"{probes.probes} a run, about {probes.share:.1%} of its time" if probes.probes else "none"
     )
     yield f"probes     {cost}"
-    share = 1 + (stress.budget if stress.is_on else 0)
-    yield f"disk       about {share * size.disk_mb:,.0f} MB of trajectories"
-    seconds = share * size.run_steps / (rate * int(lanes))
+    share = _share(spec)
+    yield _disk(spec)
+    seconds = share * plan.size(spec).run_steps / (rate * lanes)
     yield f"time       about {seconds:,.0f} s on {lanes} lanes like this one, plus start-up"
-    yield "Nothing was started."
+
+
+def _own_loop(spec: SweepSpec) -> Iterator[str]:
+    yield "slots      1 a lane: an own loop trains one run at a time"
+    yield "probes     none: an own loop has no forecast"
+    yield _disk(spec)
+    yield "time       that of your loop, which isn't measured"
+
+
+def _disk(spec: SweepSpec) -> str:
+    return f"disk       about {_share(spec) * plan.size(spec).disk_mb:,.0f} MB of trajectories"
+
+
+def _share(spec: SweepSpec) -> float:
+    """Run-steps of the sweep by those of its search."""
+    return 1 + (spec.stress.budget if spec.stress.is_on else 0)
 
 
 def _memory(spec: SweepSpec, slots: int, lanes: int, machine: Machine) -> str:

@@ -27,6 +27,7 @@ from sweeper.spec import SweepSpec
 from sweeper.study.programs import count_programs, queues
 from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.examine import examine
+from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.task import Task
 from sweeper.tasks.variants import Variants
 
@@ -61,6 +62,11 @@ def with_loaders(spec: SweepSpec, machine: Machine) -> Machine:
     return replace(machine, workers=count)
 
 
+def is_own_loop(spec: SweepSpec) -> bool:
+    """Whether the task trains itself, one run at a time."""
+    return isinstance(Variants(task_name(spec)).load(typical(spec).variant), OwnLoop)
+
+
 def typical(spec: SweepSpec) -> Configuration:
     """A configuration of the space, whose program is measured."""
     return parse(next(corners(spec.parsed_space)))
@@ -81,6 +87,8 @@ def check_task(spec: SweepSpec) -> None:
     """
     seen: set[str] = set()
     for variant, task in built(spec):
+        if isinstance(task, OwnLoop):
+            continue  # nothing more is known before it runs
         examine(task)
         if isinstance(spec.horizon, Horizon) and spec.horizon.dataset != task.size:
             raise SweepError(
@@ -151,6 +159,8 @@ def useful_slots(spec: SweepSpec, lanes: int) -> tuple[int, str]:
 
 def candidates(spec: SweepSpec, lanes: int, machine: Machine) -> tuple[list[int], str]:
     """Capacities to measure, and in words what limits them."""
+    if is_own_loop(spec):
+        return [1], "an own loop trains one run at a time"
     if spec.lanes.slots != "auto":
         return [int(spec.lanes.slots)], "as the spec says"
     useful, why = useful_slots(spec, lanes)
@@ -209,7 +219,7 @@ def choose_slots(spec: SweepSpec, lanes: int, machine: Machine) -> dict[str, Any
 
 def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
     """What probing a run costs, measured here; nothing where runs aren't probed."""
-    if not spec.stability.probe:
+    if not spec.stability.probe or is_own_loop(spec):
         return ProbeCost(0, 0.0)
     one = typical(spec)
     task = Variants(task_name(spec)).of(one.variant)
@@ -224,11 +234,12 @@ def lane_settings(spec: SweepSpec, slots: int, machine: Machine) -> LaneSettings
         capacity=slots,
         machine=with_loaders(spec, machine),
         limits=spec.stability.limits(),
-        programs=count_programs(spec),
+        programs=1 if is_own_loop(spec) else count_programs(spec),
         extras=extras(spec),
         update_cosine=spec.record.update_cosine,
         stress_horizon=_looks(spec),
         report_rungs=spec.pruning.by_rungs,
+        metrics=tuple(one.name for one in spec.objectives if not one.is_loss),
         save_s=lanes.save,
         silence_s=lanes.silence,
         patience_s=lanes.patience,

@@ -14,6 +14,7 @@ from sweeper.optim.hyperparameters import join
 from sweeper.optim.variant import Variant
 from sweeper.space import programs
 from sweeper.spec import SweepSpec
+from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 from sweeper.tasks.variants import Variants
@@ -36,8 +37,8 @@ def variants_of(spec: SweepSpec) -> dict[Variant, str]:
     return dict(islice(found.items(), _MOST))
 
 
-def built(spec: SweepSpec) -> Iterator[tuple[Variant, Task]]:
-    """Build every variant.
+def built(spec: SweepSpec) -> Iterator[tuple[Variant, Task | OwnLoop]]:
+    """Build every variant; own loops are only loaded.
 
     Raises:
         SweepError: a batch larger than the data, arguments that the factory refuses, with the key
@@ -64,7 +65,10 @@ def resolve(spec: SweepSpec) -> SweepSpec:
     own = [variant._replace(batch_size=None) for variant in variants_of(spec)]
     variants = Variants(task_name(spec))
     keys = dict(zip(own, variants_of(spec).values(), strict=True))
-    tasks = [_build(variants, one, key, spec) for one, key in keys.items()]
+    loaded = [_build(variants, one, key, spec) for one, key in keys.items()]
+    tasks = [one for one in loaded if not isinstance(one, OwnLoop)]
+    if not tasks:
+        return _of_own_loop(spec)
     size = _same([task.batch_size for task in tasks], "batch sizes")
     changes: dict[str, Any] = {}
     if is_open and size is not None:
@@ -75,6 +79,18 @@ def resolve(spec: SweepSpec) -> SweepSpec:
     if not changes:
         return spec
     return spec_module.check({**spec.model_dump(mode="json"), **changes})
+
+
+def _of_own_loop(spec: SweepSpec) -> SweepSpec:
+    """The spec as it is, where nothing has to be known of the data."""
+    if isinstance(spec.horizon, int):
+        return spec
+    raise SweepError(
+        "the data of an own loop aren't known",
+        where="horizon",
+        allowed="an int of steps",
+        cure="Or make it an argument of the loop: task_args.",
+    )
 
 
 def _known(horizon: Horizon, samples: int, size: int | None) -> Horizon:
@@ -101,9 +117,9 @@ def _same(values: list[Any], what: str) -> Any:
     return values[0]
 
 
-def _build(variants: Variants, variant: Variant, key: str, spec: SweepSpec) -> Task:
+def _build(variants: Variants, variant: Variant, key: str, spec: SweepSpec) -> Task | OwnLoop:
     try:
-        return variants.of(variant)
+        return variants.load(variant)
     except SweepError as error:
         where = error.where
         is_own = where.startswith("task_args") and _is_given(where, variant)
