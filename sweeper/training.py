@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,6 +66,7 @@ def train(
     dtype: str | torch.dtype | None = None,
     compiled: bool = True,
     sample_every: int = 1,
+    loaders: int = 0,
 ) -> Trajectories:
     """Train every configuration on every seed and return the trajectories.
 
@@ -83,13 +84,17 @@ def train(
         dtype: `float32` (default) or `float64`.
         compiled: False trains eagerly, for debuggers.
         sample_every: steps between two samples of everything but the loss, which has every step.
+        loaders: processes that load the batches of a torch Dataset ahead; the results don't depend
+            on it.
 
     Raises:
         SweepError: anything wrong in the arguments, before a step is made.
     """
-    machine = machine_for(device, dtype, compiled=compiled)
+    machine = replace(machine_for(device, dtype, compiled=compiled), workers=loaders)
     parsed = [parse(config, f"configs[{i}]") for i, config in enumerate(configs)]
     _check_numbers(seeds, horizon, slots, sample_every)
+    if isinstance(loaders, bool) or not isinstance(loaders, int) or loaders < 0:
+        raise SweepError(f"{loaders!r}", where="loaders", allowed="an int >= 0")
     for i, configuration in enumerate(parsed):
         check_horizon(configuration, horizon, f"configs[{i}].schedule")
     named = TaskName(task, {}) if isinstance(task, str) else task
