@@ -37,9 +37,9 @@ def imported(name: str) -> Callable[..., Any]:
                 "package",
                 cure="Start sweeper in the folder of your module, or install its package.",
             ) from error
-        raise _failed(f"{module_name} can't be imported", error) from error
+        raise failed(f"{module_name} can't be imported", error) from error
     except Exception as error:
-        raise _failed(f"{module_name} can't be imported", error) from error
+        raise failed(f"{module_name} can't be imported", error) from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
         known = [n for n in vars(module) if not n.startswith("_") and callable(vars(module)[n])]
@@ -60,7 +60,7 @@ def called(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
     except SweepError:
         raise
     except Exception as error:
-        raise _failed(f"{name} fails", error) from error
+        raise failed(f"{name} fails", error) from error
 
 
 def users_frames(error: BaseException) -> list[str]:
@@ -79,7 +79,8 @@ def _is_foreign(file: str) -> bool:
     return file.startswith(("<", _OURS)) or is_python or "/site-packages/torch/" in file
 
 
-def _failed(what: str, error: Exception) -> SweepError:
+def failed(what: str, error: Exception) -> SweepError:
+    """What failed in the user's own code, and where that was."""
     frames = "".join(f"\n  {frame}" for frame in users_frames(error))
     return SweepError(f"{what}: {type(error).__name__}: {error}{frames}", where="task")
 
