@@ -27,7 +27,7 @@ from sweeper.tasks.unpacked import row_gradient
 _Found = TypeVar("_Found")
 # How far the gradients of a model alone and packed may differ, of their largest element.
 _TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3}
-_MIXED_TOLERANCE = 0.1
+_MIXED_TOLERANCE = 0.5  # bfloat16 has 8 bits, and gradients cancel
 # By what torch says under vmap: what it means, and what a user can do.
 _MEANINGS = (
     (
