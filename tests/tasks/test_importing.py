@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import sweeper
 from sweeper.errors import SweepError
+from sweeper.runtime.launch import resume
 from sweeper.tasks.registry import TaskName
 
 GOOD = """
@@ -90,3 +92,26 @@ def test_no_frame_of_ours_is_shown(folder: Path) -> None:
         TaskName("deep:build", {}).build()
     lines = str(found.value).splitlines()[1:]
     assert [line.split(" in ")[1] for line in lines] == ["build: return f()", "f: return {}['x']"]
+
+
+def test_a_sweep_resumed_elsewhere_says_where_its_module_is_looked_for(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "moves.py").write_text(GOOD)
+    spec = {
+        "name": "moves",
+        "task": "moves:build",
+        "horizon": 20,
+        "space": {"lr": {"log_uniform": [1e-3, 1e-2]}},
+        "budget": {"trials": 1},
+        "stress": {"top": 0},
+        "storage": str(folder / "sweeps"),
+    }
+    sweeper.launch(spec, local=True)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(folder)])
+    monkeypatch.delitem(sys.modules, "moves")
+    # A finished one is shown without its task; to go on it needs it.
+    assert resume("moves", storage=str(folder / "sweeps"), local=True).finished
+    with pytest.raises(SweepError, match=r"no module 'moves'.*the working directory .*elsewhere"):
+        resume("moves", storage=str(folder / "sweeps"), local=True, add_trials=1)
