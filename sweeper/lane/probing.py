@@ -28,6 +28,7 @@ from sweeper.stability.prober import Prober
 from sweeper.tasks.examine import examine
 from sweeper.tasks.gradient import context_of, packed_gradient
 from sweeper.tasks.layout import Form
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.parts import each, moved
 from sweeper.tasks.task import Task
 
@@ -202,7 +203,7 @@ def _fixed_gradient(task: Task, form: Form, theta: Tensor, machine: Machine) -> 
     device, dtype = machine.torch_device, machine.torch_dtype
     data = (moved(task.data[0], device, dtype), moved(task.data[1], device, dtype))
     gradient = packed_gradient(task, form, theta, data)
-    model = task.initial(0).to(theta)
+    model = moved_model(task.initial(0), device, dtype)
     return lambda point: gradient(point, *context_of(form, model, point))
 
 

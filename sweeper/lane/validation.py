@@ -18,6 +18,7 @@ from sweeper.optim.configuration import Configuration
 from sweeper.optim.own_loop import make_optimizer
 from sweeper.tasks.examine import examine
 from sweeper.tasks.layout import Form
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.parts import moved
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
@@ -91,7 +92,7 @@ def _alone(
 ) -> np.ndarray:
     """The losses of a run as anybody would train it with torch, `[steps]`."""
     device, dtype = machine.torch_device, machine.torch_dtype
-    model = task.initial(seed).to(device, dtype)
+    model = moved_model(task.initial(seed), device, dtype)
     optimizer, scheduler = make_optimizer(model, {**configuration.to_dict()}, total_steps=_HORIZON)
     found = []
     for step in range(steps):

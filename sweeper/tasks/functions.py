@@ -121,6 +121,17 @@ class Functions(TorchFunctionMode):
         self.calls += 2
         return randomness.normal(self._key, self.calls - 1, size, dtype)
 
+    # Recurrent layers
+
+    def lstm(self, *args: Any, **kwargs: Any) -> Any:
+        """Without the fused kernel of the CPU: a pack would call it model by model."""
+        backend, before = torch.backends.mkldnn, torch.backends.mkldnn.enabled
+        backend.enabled = False
+        try:
+            return torch.lstm(*args, **kwargs)
+        finally:
+            backend.enabled = before
+
     # Attention
 
     def attention(
@@ -187,6 +198,7 @@ _REPLACED: dict[Any, str] = {
     Tensor.bernoulli_: "bernoulli_",
     Tensor.uniform_: "uniform_",
     Tensor.normal_: "normal_",
+    torch.lstm: "lstm",
     F.scaled_dot_product_attention: "attention",
     F.multi_head_attention_forward: "multi_head_attention",
 }

@@ -15,6 +15,7 @@ from torch.func import grad, grad_and_value, vmap
 from sweeper.optim.step import Gradient
 from sweeper.tasks.forward import Forward
 from sweeper.tasks.layout import Form, Layout
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.parts import Part, each
 from sweeper.tasks.task import PackedLoss, Task
 from sweeper.tasks.unpacked import one_by_one
@@ -54,7 +55,7 @@ def packed_gradient(
         indices `[K, B]`, for loaded batches inputs and targets `[K, B, ...]`. Where the form has a
         context, that follows.
     """
-    model = task.initial(0).to(theta)
+    model = moved_model(task.initial(0), theta.device, theta.dtype)
     forward = Forward(task, form, model)
     rows = one_by_one(forward) if form.trouble else _rows(forward, form, 0)
     if data is None:
