@@ -125,7 +125,8 @@ class Functions(TorchFunctionMode):
 
     def lstm(self, *args: Any, **kwargs: Any) -> Any:
         """Without the fused kernel of the CPU: a pack would call it model by model."""
-        backend, before = torch.backends.mkldnn, torch.backends.mkldnn.enabled
+        backend: Any = torch.backends.mkldnn
+        before = backend.enabled
         backend.enabled = False
         try:
             return torch.lstm(*args, **kwargs)

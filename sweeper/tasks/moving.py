@@ -14,4 +14,5 @@ def moved_model(model: nn.Module, device: torch.device, dtype: torch.dtype) -> n
             return one.to(device, dtype.to_complex())
         return one.to(device, dtype if one.is_floating_point() else None)
 
-    return model._apply(move)
+    model._apply(move)
+    return model
