@@ -204,7 +204,7 @@ def fails() -> Any:
         (Odd((X[0], None)), r"can't be loaded: (Type|Attribute)Error: .*NoneType"),
         (
             Odd(fails),
-            r"(?s)step \d+ \(seed \d\) .*: ValueError: a broken file\n.*test_loading.py:\d+ in fails: raise",
+            r"(?s)step \d+ \(seed \d\) .*: ValueError: a broken file\n.*py:\d+ in fails: raise",
         ),
         (Odd(X[0], tuple(range(30))), "data: a batch is Tensor; a Dataset gives pairs"),
         (Odd({"x": X[0]}, tuple(range(30))), "data: a batch is dict; a Dataset gives pairs"),
@@ -234,9 +234,12 @@ def test_shapes_that_change_between_batches(loaders: int) -> None:
         batch_size=1,
         model=lambda: nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Linear(1, 1)),
     )
-    with pytest.raises(SweepError, match=r"\[4\] and \[1\].*\[3\] and \[1\]|\[3\] and") as found:
+    says = (
+        r"samples of step \d+ \(seed \d\) have the shapes "
+        r"\[[34]\] and \[1\], those before \[[34]\] and \[1\]. Crop or pad"
+    )
+    with pytest.raises(SweepError, match=says):
         losses(task, loaders)
-    assert "step" in found.value.what and "Crop or pad them to one shape" in found.value.cure
 
 
 class Endless(IterableDataset[Any]):
@@ -273,7 +276,7 @@ def test_data_that_are_no_data_set(data: Any, says: str) -> None:
 
 @pytest.mark.parametrize("size", [0, 31, True, 2.0, "4"])
 def test_a_batch_larger_than_the_data_set(size: Any) -> None:
-    with pytest.raises(SweepError, match="batch_size: a batch of .*1 to 30 samples"):
+    with pytest.raises(SweepError, match=r"batch_size: a batch of .*1 to 30 samples"):
         task_of(Samples(), batch_size=size)
 
 
