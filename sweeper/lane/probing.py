@@ -202,7 +202,7 @@ def _fixed_gradient(task: Task, form: Form, theta: Tensor, machine: Machine) -> 
     task = replace(task, **_fixed_data(task))
     device, dtype = machine.torch_device, machine.torch_dtype
     data = (moved(task.data[0], device, dtype), moved(task.data[1], device, dtype))
-    gradient = packed_gradient(task, form, theta, data)
+    gradient = packed_gradient(task, form, theta, data, twice=True)
     model = moved_model(task.initial(0), device, dtype)
     return lambda point: gradient(point, *context_of(form, model, point))
 

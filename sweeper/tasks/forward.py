@@ -23,10 +23,11 @@ class Forward:
         task: what is trained.
         form: of its model.
         model: gives the structure; on the device and in the dtype of the pack, not changed.
+        twice: whether second derivatives are wanted; running statistics then stay as they are.
     """
 
-    def __init__(self, task: Task, form: Form, model: nn.Module) -> None:
-        self._task, self._form, self.model = task, form, model
+    def __init__(self, task: Task, form: Form, model: nn.Module, *, twice: bool = False) -> None:
+        self._task, self._form, self.model, self._twice = task, form, model, twice
         self.calls = 0  # random calls of the last forward
 
     def __call__(
@@ -51,7 +52,7 @@ class Forward:
             **self._form.layout.unflatten(row),
         }
         arguments = (inputs,) if isinstance(inputs, Tensor) else inputs
-        functions = Functions(key)
+        functions = Functions(key, twice=self._twice)
         with functions, self._task.precision(row.device):
             loss = self._task.loss(functional_call(self.model, state, arguments), targets)
         _check_loss(loss)

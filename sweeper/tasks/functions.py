@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sweeper.tasks import randomness
+from sweeper.tasks.normalisation import FORMULAS
 
 
 class Functions(TorchFunctionMode):
@@ -25,12 +26,13 @@ class Functions(TorchFunctionMode):
 
     Args:
         key: of the step, int64, a scalar on the device; see randomness.keys.
+        twice: whether second derivatives are wanted, see normalisation.py.
     """
 
-    def __init__(self, key: Tensor) -> None:
+    def __init__(self, key: Tensor, *, twice: bool = False) -> None:
         super().__init__()
         self.calls = 0
-        self._key = key
+        self._key, self._twice = key, twice
 
     def __torch_function__(
         self,
@@ -39,6 +41,8 @@ class Functions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if self._twice and func in FORMULAS:
+            return FORMULAS[func](*args, **(kwargs or {}))
         name = _REPLACED.get(func)
         # A generator of the user's own is refused where random calls are looked for.
         if name is None or (kwargs or {}).get("generator") is not None:

@@ -36,7 +36,12 @@ class Context(TypedDict):
 
 
 def packed_gradient(
-    task: Task, form: Form, theta: Tensor, data: tuple[Part, Part] | None
+    task: Task,
+    form: Form,
+    theta: Tensor,
+    data: tuple[Part, Part] | None,
+    *,
+    twice: bool = False,
 ) -> Gradient:
     """Gradient and loss of every row, in the fastest form whose rows don't depend on their slot.
 
@@ -49,6 +54,7 @@ def packed_gradient(
         form: of the task's model.
         theta: `[K, P]`; shape, dtype and device of the pack. Not read.
         data: inputs and targets on the device; None where batches are loaded.
+        twice: whether the gradient is to be differentiated.
 
     Returns:
         A function of theta and: for the full batch nothing, for data on the device the batch
@@ -56,7 +62,7 @@ def packed_gradient(
         context, that follows.
     """
     model = moved_model(task.initial(0), theta.device, theta.dtype)
-    forward = Forward(task, form, model)
+    forward = Forward(task, form, model, twice=twice)
     rows = one_by_one(forward) if form.trouble else _rows(forward, form, 0)
     if data is None:
         return rows

@@ -1,0 +1,156 @@
+"""Probes of real layers: the sharpness is that of a dense Hessian, or it is said why there is none.
+
+The dense one is by torch.autograd.functional.hessian, in float64, of the loss as `task.step` and
+torch compute it: of one model, without vmap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sweeper.lane.pack import Machine, Pack
+from sweeper.lane.probe_log import ProbeLog
+from sweeper.lane.probing import Probing
+from sweeper.lane.run import Run
+from sweeper.optim.configuration import parse
+from sweeper.stability.curvature import ProbePlan
+from sweeper.stability.verdict import RunFacts
+from sweeper.tasks.functions import Functions
+from sweeper.tasks.task import Task
+
+MACHINE = Machine("cpu", "float64", compiled=False)
+SGD = parse({"optimizer": "sgd", "lr": 0.05})
+ADAM = parse({"optimizer": "adam", "lr": 0.01, "eps": 1e-3})
+IMAGES = torch.randn(9, 1, 6, 6, generator=torch.Generator().manual_seed(4))
+TOKENS = torch.arange(45).reshape(9, 5) * 7 % 11
+ROWS = IMAGES.flatten(1)[:, :4]
+LABELS = torch.arange(9) % 3
+
+
+class Attention(nn.Module):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.layer = nn.MultiheadAttention(4, 2, batch_first=True, **settings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x, x, x, need_weights=False)[0]
+
+
+class Last(nn.Module):
+    """Of a sequence, what a recurrent layer ends with."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.layer = kind(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)[0][:, -1]
+
+
+class Features(nn.Module):
+    """Random features that every run has of its own, and that aren't trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = nn.Parameter(torch.randn(4, 5), requires_grad=False)
+        self.register_buffer("shift", torch.randn(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(x @ self.turn + self.shift)
+
+
+def images(*middle: nn.Module, width: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), *middle, nn.Flatten(), nn.Linear(width, 3))
+
+
+def tokens(*middle: nn.Module, width: int = 20) -> nn.Module:
+    return nn.Sequential(nn.Embedding(11, 4), *middle, nn.Flatten(), nn.Linear(width, 3))
+
+
+def rows(*middle: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 5), *middle, nn.Linear(5, 3))
+
+
+MODELS: dict[str, tuple[Tensor, Callable[[], nn.Module]]] = {
+    "convolution": (IMAGES, lambda: images(nn.Tanh(), width=32)),
+    "max pooling": (IMAGES, lambda: images(nn.MaxPool2d(2), nn.Tanh(), width=8)),
+    "average pooling": (IMAGES, lambda: images(nn.Tanh(), nn.AvgPool2d(2), width=8)),
+    "adaptive pooling": (IMAGES, lambda: images(nn.GELU(), nn.AdaptiveMaxPool2d(2), width=8)),
+    "batch norm": (IMAGES, lambda: images(nn.BatchNorm2d(2), nn.Tanh(), width=32)),
+    "group norm": (IMAGES, lambda: images(nn.GroupNorm(2, 2), nn.Tanh(), width=32)),
+    "channel dropout": (IMAGES, lambda: images(nn.Tanh(), nn.Dropout2d(0.3), width=32)),
+    "dropout": (ROWS, lambda: rows(nn.Tanh(), nn.Dropout(0.4))),
+    "layer norm": (ROWS, lambda: rows(nn.LayerNorm(5), nn.Softplus())),
+    "embedding": (TOKENS, lambda: tokens(nn.Tanh())),
+    "attention": (TOKENS, lambda: tokens(Attention())),
+    "attention with dropout": (TOKENS, lambda: tokens(Attention(dropout=0.2))),
+    "transformer": (
+        TOKENS,
+        lambda: tokens(nn.TransformerEncoderLayer(4, 2, 6, dropout=0.1, batch_first=True)),
+    ),
+    "lstm": (TOKENS, lambda: tokens(Last(nn.LSTM), width=3)),
+    "gru": (TOKENS, lambda: tokens(Last(nn.GRU), width=3)),
+    "frozen": (ROWS, lambda: nn.Sequential(Features(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))),
+}
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many iterations as there are parameters, at most."""
+    for name in ("_SHARPNESS", "_SPECTRUM"):
+        monkeypatch.setattr(f"sweeper.lane.probing.{name}", ProbePlan(iterations=80))
+
+
+def task_of(inputs: Tensor, model: Callable[[], nn.Module], **changes: Any) -> Task:
+    return Task(model=model, loss=F.cross_entropy, data=(inputs, LABELS), **changes)
+
+
+def probed(task: Task, configuration: Any, seeds: tuple[int, ...]) -> tuple[Pack, list[ProbeLog]]:
+    """Runs after a few steps, and what their probes found."""
+    pack = Pack(task, configuration.program, 3, MACHINE)
+    for seed in seeds:
+        pack.place(Run(seed, 0, configuration.to_dict(), seed, 1000))
+    pack.train(10)
+    facts = RunFacts(1000, 0, 1, 1e-9)
+    logs = [ProbeLog(configuration, facts, 4000, full_batch=True) for _ in seeds]
+    probing = Probing(task, 3, MACHINE)
+    probing.take(pack, range(len(seeds)), logs)
+    probing.flush()
+    return pack, logs
+
+
+def dense(task: Task, pack: Pack, slot: int, seed: int) -> Tensor:
+    """The Hessian of the run in a slot, under the random numbers of the key 0."""
+    model = task.initial(seed).double()
+    inputs = task.data[0].double() if task.data[0].is_floating_point() else task.data[0]
+
+    def loss(theta: Tensor) -> Tensor:
+        state = {name: one.clone() for name, one in model.named_buffers()}
+        with Functions(torch.tensor(0)):
+            output = functional_call(model, {**state, **pack.layout.unflatten(theta)}, (inputs,))
+            return task.loss(output, task.data[1])
+
+    found: Any = torch.autograd.functional.hessian(loss, pack.arena.theta[slot].clone())
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_sharpness_is_that_of_the_dense_hessian(name: str) -> None:
+    task = task_of(*MODELS[name])
+    seeds = (0, 5)
+    pack, logs = probed(task, SGD, seeds)
+    for slot, (seed, log) in enumerate(zip(seeds, logs, strict=True)):
+        assert log.trouble is None
+        (found,) = log.found
+        ends = torch.linalg.eigvalsh(dense(task, pack, slot, seed))
+        assert found["sharpness"] == pytest.approx(0.05 * float(ends[-1]), rel=1e-6)
+        assert found["top_eigenvalue"] == pytest.approx(float(ends[-1]), rel=1e-6)
+        # Of an end that isn't isolated the Ritz values come near only.
+        assert found["bottom_eigenvalue"] == pytest.approx(float(ends[0]), rel=0.05, abs=1e-6)
