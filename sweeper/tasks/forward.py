@@ -27,7 +27,8 @@ class Forward:
     """
 
     def __init__(self, task: Task, form: Form, model: nn.Module, *, twice: bool = False) -> None:
-        self._task, self._form, self.model, self._twice = task, form, model, twice
+        self.form, self.model = form, model
+        self._task, self._twice = task, twice
         self.calls = 0  # random calls of the last forward
 
     def __call__(
@@ -47,9 +48,9 @@ class Forward:
             key: of the step, see randomness.keys.
         """
         state = {
-            **self._form.shared,
+            **self.form.shared,
             **{name: tensor.clone() for name, tensor in own.items()},
-            **self._form.layout.unflatten(row),
+            **self.form.layout.unflatten(row),
         }
         arguments = (inputs,) if isinstance(inputs, Tensor) else inputs
         functions = Functions(key, twice=self._twice)
@@ -57,7 +58,7 @@ class Forward:
             loss = self._task.loss(functional_call(self.model, state, arguments), targets)
         _check_loss(loss)
         self.calls = functions.calls
-        return loss.to(row.dtype), {name: state[name] for name in self._form.changing}
+        return loss.to(row.dtype), {name: state[name] for name in self.form.changing}
 
 
 def _check_loss(loss: object) -> None:

@@ -1,4 +1,4 @@
-"""Probes of real layers: the sharpness is that of a dense Hessian, or it is said why there is none.
+"""Probes of real layers: the sharpness is that of a dense Hessian, or why there is none is said.
 
 The dense one is by torch.autograd.functional.hessian, in float64, of the loss as `task.step` and
 torch compute it: of one model, without vmap.
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils.parametrizations import weight_norm
 
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.probe_log import ProbeLog
@@ -95,9 +96,20 @@ MODELS: dict[str, tuple[Tensor, Callable[[], nn.Module]]] = {
         TOKENS,
         lambda: tokens(nn.TransformerEncoderLayer(4, 2, 6, dropout=0.1, batch_first=True)),
     ),
+    "instance norm": (
+        IMAGES,
+        lambda: images(nn.InstanceNorm2d(2, affine=True), nn.Tanh(), width=32),
+    ),
+    "rms norm": (ROWS, lambda: rows(nn.RMSNorm(5), nn.Tanh())),
+    "weight norm": (ROWS, lambda: rows(weight_norm(nn.Linear(5, 5)), nn.Tanh())),
+    "embedding bag": (TOKENS, lambda: nn.Sequential(nn.EmbeddingBag(11, 4), rows(nn.Tanh()))),
+    "several": (ROWS, lambda: rows(nn.PReLU(), nn.Softmax(1), nn.ELU(), nn.LogSigmoid())),
     "lstm": (TOKENS, lambda: tokens(Last(nn.LSTM), width=3)),
     "gru": (TOKENS, lambda: tokens(Last(nn.GRU), width=3)),
-    "frozen": (ROWS, lambda: nn.Sequential(Features(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))),
+    "frozen": (
+        ROWS,
+        lambda: nn.Sequential(Features(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)),
+    ),
 }
 
 
@@ -141,6 +153,8 @@ def dense(task: Task, pack: Pack, slot: int, seed: int) -> Tensor:
     return found
 
 
+# Some layers have no batching rule: torch then calls them model by model, and warns.
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("name", MODELS)
 def test_the_sharpness_is_that_of_the_dense_hessian(name: str) -> None:
     task = task_of(*MODELS[name])
@@ -154,3 +168,90 @@ def test_the_sharpness_is_that_of_the_dense_hessian(name: str) -> None:
         assert found["top_eigenvalue"] == pytest.approx(float(ends[-1]), rel=1e-6)
         # Of an end that isn't isolated the Ritz values come near only.
         assert found["bottom_eigenvalue"] == pytest.approx(float(ends[0]), rel=0.05, abs=1e-6)
+
+
+class Direct(nn.Module):
+    """A kernel whose second derivative is wrong in a pack, and that has no formula here."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.layer_norm(x, (5,))
+
+
+class Once(torch.autograd.Function):
+    """The square of a tensor; its gradient has no derivative."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return Twice.apply(grad, *ctx.saved_tensors)
+
+
+class Twice(Once):
+    @staticmethod
+    def forward(grad: Any, x: Any) -> Any:
+        return 2 * x * grad
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        raise RuntimeError("derivative of this kernel is not implemented\nat all")
+
+
+class Kernel(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return Once.apply(x)
+
+
+class Branch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.tanh() if x.mean() > 0 else x.relu()
+
+
+@pytest.mark.parametrize(
+    ("middle", "why"),
+    [
+        (Direct, "packed, the second derivative of the model differs by"),
+        (Kernel, "the model can't be differentiated twice: derivative of this kernel is not impl"),
+        (Branch, "1 (Branch): a number or a branch"),
+    ],
+)
+def test_why_there_is_no_probe(middle: type[nn.Module], why: str) -> None:
+    task = task_of(ROWS, lambda: rows(middle()), allow_unpacked=True)
+    _, logs = probed(task, SGD, (0, 5))
+    for log in logs:
+        assert log.trouble is not None and log.trouble.startswith(why)
+        assert log.found == [] and why in log.result()["forecast_reason"]
+        assert "\n" not in log.trouble
+
+
+def test_the_divisor_of_adam_counts() -> None:
+    """Against the dense Hessian between the roots of the divisor."""
+    task = task_of(*MODELS["batch norm"])
+    pack, (log,) = probed(task, ADAM, (3,))
+    moment = pack.arena.state["exp_avg_sq"][0] if "exp_avg_sq" in pack.arena.state else None
+    assert moment is not None
+    scale = ((moment / (1 - 0.999**10)).sqrt() + 1e-3).rsqrt()
+    ends = torch.linalg.eigvalsh(scale[:, None] * dense(task, pack, 0, 3) * scale)
+    assert log.found[0]["sharpness"] == pytest.approx(0.01 * float(ends[-1]), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dropout", "frozen", "transformer", "batch norm"])
+def test_float32_and_neighbours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe in float32 is near that in float64, and the same to rounding beside anybody."""
+    task = task_of(*MODELS[name])
+    _, (wide, _) = probed(task, SGD, (5, 0))
+    monkeypatch.setitem(globals(), "MACHINE", Machine("cpu", "float32", compiled=False))
+    _, (first, second) = probed(task, SGD, (5, 0))
+    _, (other, again) = probed(task, SGD, (1, 5))
+    again_found = pytest.approx(again.found[0]["sharpness"], rel=1e-6)
+    assert first.found[0]["sharpness"] == again_found
+    assert len({one.found[0]["sharpness"] for one in (first, second, other)}) == 3
+    assert first.found[0]["sharpness"] == pytest.approx(wide.found[0]["sharpness"], rel=1e-3)
