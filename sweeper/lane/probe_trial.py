@@ -1,4 +1,4 @@
-"""Whether a task has Hessian products, tried on its initial model before any run is probed."""
+"""Whether a task has Hessian products, tried near its initial model before any run is probed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def trouble(
         theta, own: of equal rows.
         alone: the forward of one model and the data of the gradient, for comparison.
     """
-    vectors = torch.arange(theta.shape[1], device=theta.device).cos().expand_as(theta).to(theta)
+    waves = torch.arange(theta.shape[1], device=theta.device, dtype=theta.dtype)
+    vectors = waves.cos().expand_as(theta)
+    # Initial values may be special: of a normalised weight some derivatives are zero there.
+    theta = theta + 0.1 * theta.square().mean().sqrt() * waves.sin()
     try:
         slope, product = linearised(gradient, theta, torch.zeros_like(theta), *own)
         found = product(vectors)[0]

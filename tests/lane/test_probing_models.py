@@ -101,8 +101,6 @@ MODELS: dict[str, tuple[Tensor, Callable[[], nn.Module]]] = {
         lambda: images(nn.InstanceNorm2d(2, affine=True), nn.Tanh(), width=32),
     ),
     "rms norm": (ROWS, lambda: rows(nn.RMSNorm(5), nn.Tanh())),
-    "weight norm": (ROWS, lambda: rows(weight_norm(nn.Linear(5, 5)), nn.Tanh())),
-    "embedding bag": (TOKENS, lambda: nn.Sequential(nn.EmbeddingBag(11, 4), rows(nn.Tanh()))),
     "several": (ROWS, lambda: rows(nn.PReLU(), nn.Softmax(1), nn.ELU(), nn.LogSigmoid())),
     "lstm": (TOKENS, lambda: tokens(Last(nn.LSTM), width=3)),
     "gru": (TOKENS, lambda: tokens(Last(nn.GRU), width=3)),
@@ -153,8 +151,6 @@ def dense(task: Task, pack: Pack, slot: int, seed: int) -> Tensor:
     return found
 
 
-# Some layers have no batching rule: torch then calls them model by model, and warns.
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("name", MODELS)
 def test_the_sharpness_is_that_of_the_dense_hessian(name: str) -> None:
     task = task_of(*MODELS[name])
@@ -173,8 +169,12 @@ def test_the_sharpness_is_that_of_the_dense_hessian(name: str) -> None:
 class Direct(nn.Module):
     """A kernel whose second derivative is wrong in a pack, and that has no formula here."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(5)), nn.Parameter(torch.zeros(5))
+
     def forward(self, x: Tensor) -> Tensor:
-        return torch.layer_norm(x, (5,))
+        return torch.layer_norm(x, (5,), self.weight, self.bias)
 
 
 class Once(torch.autograd.Function):
@@ -215,15 +215,32 @@ class Branch(nn.Module):
         return x.tanh() if x.mean() > 0 else x.relu()
 
 
+def weighed() -> nn.Module:
+    return weight_norm(nn.Linear(5, 5))
+
+
+class Bag(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.bag(torch.tensor([[0, 1, 3]]))
+
+
+# Some layers have no batching rule: torch then calls them model by model, and warns.
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize(
     ("middle", "why"),
     [
+        (weighed, "packed, the second derivative of the model differs by"),
+        (Bag, "the model can't be differentiated twice: "),
         (Direct, "packed, the second derivative of the model differs by"),
         (Kernel, "the model can't be differentiated twice: derivative of this kernel is not impl"),
         (Branch, "1 (Branch): a number or a branch"),
     ],
 )
-def test_why_there_is_no_probe(middle: type[nn.Module], why: str) -> None:
+def test_why_there_is_no_probe(middle: Callable[[], nn.Module], why: str) -> None:
     task = task_of(ROWS, lambda: rows(middle()), allow_unpacked=True)
     _, logs = probed(task, SGD, (0, 5))
     for log in logs:
