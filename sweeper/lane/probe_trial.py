@@ -34,7 +34,7 @@ def trouble(
     """
     waves = torch.arange(theta.shape[1], device=theta.device, dtype=theta.dtype)
     vectors = waves.cos().expand_as(theta)
-    # Initial values may be special: of a normalised weight some derivatives are zero there.
+    # Initial values may be special: a scale of one and a shift of zero hide what is missing.
     theta = theta + 0.1 * theta.square().mean().sqrt() * waves.sin()
     try:
         slope, product = linearised(gradient, theta, torch.zeros_like(theta), *own)

@@ -83,7 +83,8 @@ def _validate(
     packed = _packed(task, configuration, machine, steps)
     gap = float(np.max(np.abs(packed - alone) / np.maximum(np.abs(alone), 1e-30)))
     rate = _rate_alone(task, configuration, machine)
-    rates = capacity.measure(task, configuration, list(slots), machine)
+    tried = [1] if form.trouble else list(slots)  # one by one more of them buy nothing
+    rates = capacity.measure(task, configuration, tried, machine)
     return Validation(form, alone, packed, gap, rate, rates)
 
 

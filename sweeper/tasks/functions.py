@@ -137,6 +137,13 @@ class Functions(TorchFunctionMode):
         finally:
             backend.enabled = before
 
+    # What has no rule for a batch of models, or a wrong second derivative
+
+    def weight_norm(self, direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
+        """A weight by its length along `dim` and its direction; -1 for one length."""
+        dims = [at for at in range(direction.ndim) if at != dim]
+        return direction * (length / direction.square().sum(dims, keepdim=True).sqrt())
+
     # Attention
 
     def attention(
@@ -204,6 +211,7 @@ _REPLACED: dict[Any, str] = {
     Tensor.uniform_: "uniform_",
     Tensor.normal_: "normal_",
     torch.lstm: "lstm",
+    torch._weight_norm: "weight_norm",
     F.scaled_dot_product_attention: "attention",
     F.multi_head_attention_forward: "multi_head_attention",
 }
