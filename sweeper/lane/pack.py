@@ -25,6 +25,7 @@ from sweeper.optim.step import Step
 from sweeper.tasks.examine import examine
 from sweeper.tasks.gradient import packed_gradient
 from sweeper.tasks.importing import failed
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.task import Task
 
 # Statistics are made at every such step of a run.
@@ -96,7 +97,7 @@ class Pack:
         device, dtype = machine.torch_device, machine.torch_dtype
         self.form = examine(task, machine.device, dtype)
         self.layout = self.form.layout
-        model = task.initial(0).to(dtype)
+        model = moved_model(task.initial(0), torch.device("cpu"), dtype)
         self.arena = Arena.empty(
             RULES[program.rule],
             capacity,
@@ -166,9 +167,10 @@ class Pack:
 
     def model(self, slot: int) -> nn.Module:
         """The model of a slot as an ordinary module on the pack's device, in eval mode."""
-        model = self.task.initial(0).to(self.arena.theta)
+        theta = self.arena.theta
+        model = moved_model(self.task.initial(0), theta.device, theta.dtype)
         own = {name: tensor[slot] for name, tensor in self.arena.own.items()}
-        self.form.load(model, self.arena.theta[slot], own)
+        self.form.load(model, theta[slot], own)
         return model.eval()
 
     def evaluate(self, slot: int) -> dict[str, float]:

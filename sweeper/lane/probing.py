@@ -15,19 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweeper.lane.memory import is_lack_of_memory
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.probe_log import Measurement, ProbeLog
+from sweeper.lane.probe_trial import trouble
 from sweeper.optim import coefficients
 from sweeper.optim.arena import Arena
 from sweeper.optim.coefficients import Row
 from sweeper.optim.step import Gradient
 from sweeper.stability.curvature import Curvature, ProbePlan, ProbePoint
-from sweeper.stability.hessian import linearised
 from sweeper.stability.prober import Prober
 from sweeper.tasks.examine import examine
+from sweeper.tasks.forward import Forward
 from sweeper.tasks.gradient import context_of, packed_gradient
 from sweeper.tasks.layout import Form
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.parts import each, moved
 from sweeper.tasks.task import Task
 
@@ -50,6 +51,7 @@ class Snapshot:
         decay: `[P]`, L2 weight decay.
         root: `[P]`, square root of the second moment; None for rules that divide by nothing.
         eps: added to it.
+        own: what the model has of its own beside parameters, in the order of its form.
     """
 
     seed: int
@@ -60,6 +62,7 @@ class Snapshot:
     decay: Tensor
     root: Tensor | None
     eps: float | None
+    own: tuple[Tensor, ...] = ()
 
 
 class Probing:
@@ -75,10 +78,15 @@ class Probing:
         form = examine(task, machine.device, machine.torch_dtype)
         size = sum(form.layout.sizes)
         self._rows = max(1, min(capacity, _MOST_ROWS, _MOST_PARAMETERS // size))
-        start = form.layout.flatten(task.initial(0)).to(machine.torch_device, machine.torch_dtype)
-        theta = start.expand(self._rows, -1).contiguous()
-        gradient = _decayed(_fixed_gradient(task, form, theta, machine))
-        self.trouble = form.trouble or _trouble(gradient, theta)
+        model = moved_model(task.initial(0), machine.torch_device, machine.torch_dtype)
+        theta = form.layout.flatten(model).expand(self._rows, -1).contiguous()
+        own = [one.expand(self._rows, *one.shape) for one in form.own_of(model).values()]
+        fixed = _fixed(task, machine)
+        gradient = _decayed(_fixed_gradient(fixed, form, theta))
+        alone = Forward(fixed, form, model), fixed.data
+        # Second derivatives in bfloat16 are too rough to compare.
+        compared = None if task.mixed_precision else alone
+        self.trouble = form.trouble or trouble(gradient, theta, own, compared)
         self._prober = Prober(gradient, self._rows, _SHARPNESS, compiled=False)
         # By what a batch must have in common: a divisor, and a plan.
         self._waiting: dict[tuple[bool, bool], list[Snapshot]] = {}
@@ -129,6 +137,7 @@ def snapshots(pack: Pack, slots: Sequence[int], logs: Sequence[ProbeLog]) -> lis
     root = None
     if arena.rule.root is not None:
         root = arena.rule.root({name: one[at] for name, one in arena.state.items()}, made)
+    own = [arena.own[name][at] for name in pack.form.own]
     finite = torch.isfinite(theta if root is None else theta + root).all(1).tolist()
     eps = None if root is None else made["eps"][:, 0].tolist()
     return [
@@ -141,6 +150,7 @@ def snapshots(pack: Pack, slots: Sequence[int], logs: Sequence[ProbeLog]) -> lis
             decay=decay[place],
             root=None if root is None else root[place],
             eps=None if eps is None else eps[place],
+            own=tuple(one[place] for one in own),
         )
         for place, (slot, log) in enumerate(zip(slots, logs, strict=True))
         if finite[place]
@@ -166,11 +176,12 @@ def _point(shots: Sequence[Snapshot]) -> ProbePoint:
     roots = [shot.root for shot in shots if shot.root is not None]
     nothing = torch.zeros_like(theta[0])
     starts = [shot.log.vector for shot in shots]
+    own = [torch.stack(of_all) for of_all in zip(*(shot.own for shot in shots), strict=True)]
     return ProbePoint(
         theta=theta,
         lr=torch.tensor([shot.lr for shot in shots], dtype=torch.float64),
         seeds=[(shot.seed, shot.step) for shot in shots],
-        batch=(torch.stack([shot.decay for shot in shots]),),
+        batch=(torch.stack([shot.decay for shot in shots]), *own),
         root=torch.stack(roots) if roots else None,
         eps=torch.tensor([shot.eps for shot in shots], dtype=torch.float64) if roots else None,
         sharpness_start=torch.stack(
@@ -193,17 +204,27 @@ def _measurements(found: Curvature, shots: Sequence[Snapshot]) -> list[Measureme
     return [Measurement(shot.lr, shot.eps, *row) for shot, row in zip(shots, rows, strict=True)]
 
 
-def _fixed_gradient(task: Task, form: Form, theta: Tensor, machine: Machine) -> Gradient:
-    """The gradient on data that are the same at every step and for all runs.
+def _fixed_gradient(task: Task, form: Form, theta: Tensor) -> Gradient:
+    """The gradient of a fixed task, of theta and own tensors; random layers are as at one step."""
+    gradient = packed_gradient(task, form, theta, task.data, twice=True)
+    model = moved_model(task.initial(0), theta.device, theta.dtype)
 
-    So are random layers and running statistics, which training loss and its gradient don't read.
-    """
+    def fixed(point: Tensor, *own: Tensor) -> tuple[Tensor, Tensor]:
+        contexts = context_of(form, model, point)
+        for context in contexts:
+            copies = (one.clone() for one in own)  # a forward may change them
+            context["own"] = dict(zip(form.own, copies, strict=True))
+        return gradient(point, *contexts)
+
+    return fixed
+
+
+def _fixed(task: Task, machine: Machine) -> Task:
+    """The task with data on the device that are the same at every step and for all runs."""
     task = replace(task, **_fixed_data(task))
     device, dtype = machine.torch_device, machine.torch_dtype
-    data = (moved(task.data[0], device, dtype), moved(task.data[1], device, dtype))
-    gradient = packed_gradient(task, form, theta, data)
-    model = task.initial(0).to(theta)
-    return lambda point: gradient(point, *context_of(form, model, point))
+    inputs, targets = (moved(part, device, dtype) for part in task.data)
+    return replace(task, data=(inputs, targets))
 
 
 def _fixed_data(task: Task) -> dict[str, Any]:
@@ -220,20 +241,8 @@ def _fixed_data(task: Task) -> dict[str, Any]:
 def _decayed(gradient: Gradient) -> Gradient:
     """With L2 weight decay of every parameter, so that the Hessian has it too."""
 
-    def decayed(theta: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
-        found, loss = gradient(theta)
+    def decayed(theta: Tensor, decay: Tensor, *own: Tensor) -> tuple[Tensor, Tensor]:
+        found, loss = gradient(theta, *own)
         return found + decay * theta, loss
 
     return decayed
-
-
-def _trouble(gradient: Gradient, theta: Tensor) -> str | None:
-    """Why this model has no Hessian products, in words: some kernels have no second derivative."""
-    try:
-        _, product = linearised(gradient, theta, torch.zeros_like(theta))
-        product(theta)
-    except RuntimeError as error:
-        if is_lack_of_memory(error):
-            raise
-        return f"the model can't be differentiated twice: {str(error).splitlines()[0]}"
-    return None

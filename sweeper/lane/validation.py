@@ -18,6 +18,7 @@ from sweeper.optim.configuration import Configuration
 from sweeper.optim.own_loop import make_optimizer
 from sweeper.tasks.examine import examine
 from sweeper.tasks.layout import Form
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.parts import moved
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
@@ -82,7 +83,8 @@ def _validate(
     packed = _packed(task, configuration, machine, steps)
     gap = float(np.max(np.abs(packed - alone) / np.maximum(np.abs(alone), 1e-30)))
     rate = _rate_alone(task, configuration, machine)
-    rates = capacity.measure(task, configuration, list(slots), machine)
+    tried = [1] if form.trouble else list(slots)  # one by one more of them buy nothing
+    rates = capacity.measure(task, configuration, tried, machine)
     return Validation(form, alone, packed, gap, rate, rates)
 
 
@@ -91,7 +93,7 @@ def _alone(
 ) -> np.ndarray:
     """The losses of a run as anybody would train it with torch, `[steps]`."""
     device, dtype = machine.torch_device, machine.torch_dtype
-    model = task.initial(seed).to(device, dtype)
+    model = moved_model(task.initial(seed), device, dtype)
     optimizer, scheduler = make_optimizer(model, {**configuration.to_dict()}, total_steps=_HORIZON)
     found = []
     for step in range(steps):

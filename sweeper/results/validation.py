@@ -37,6 +37,8 @@ def describe(name: TaskName, found: Validation) -> Iterator[Text | Table]:
         "" if found.gap <= _CLOSE else "red",
     )
     yield _table(found)
+    if form.trouble:
+        return
     best = next(one for one in found.packed if one.capacity == found.knee)
     yield Text(
         f"Packing buys {best.rate / found.alone:.1f} times the speed on this machine, with "

@@ -19,6 +19,7 @@ from sweeper.errors import SweepError
 from sweeper.tasks import randomness
 from sweeper.tasks.forward import Forward, places
 from sweeper.tasks.layout import Form, Layout, others
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.parts import Part, each, moved
 from sweeper.tasks.task import Task
 from sweeper.tasks.trial_batches import trial_batches
@@ -63,7 +64,7 @@ def examine(task: Task, device: str = "cpu", dtype: torch.dtype = torch.float32)
             nothing can be trained; or it can't be packed, unless the task allows that.
     """
     where = torch.device(device)
-    models = [_built(task, seed).to(where, dtype) for seed in (0, 1)]
+    models = [moved_model(_built(task, seed), where, dtype) for seed in (0, 1)]
     _refuse_shared_parameters(*models)
     batches = [(moved(i, where, dtype), moved(t, where, dtype)) for i, t in trial_batches(task)]
     trial = _Trial(task, models, batches[0])
@@ -95,10 +96,11 @@ class _Trial:
         whole, refused = Form(layout, tuple(named), changing=tuple(named)), ""
         forward = Forward(self._task, whole, self._models[0])
         row, own = layout.flatten(self._models[0]), whole.own_of(self._models[0])
-        inputs, targets = self._batch
+        (inputs, targets), key = self._batch, self._keys[0]
 
         def run() -> dict[str, Tensor]:
-            return forward(row, own, inputs, targets, self._keys[0])[1]
+            with randomness.seeded(int(key), row.device):
+                return forward(row, own, inputs, targets, key)[1]
 
         try:
             with _NoRandomCalls():

@@ -23,10 +23,12 @@ class Forward:
         task: what is trained.
         form: of its model.
         model: gives the structure; on the device and in the dtype of the pack, not changed.
+        twice: whether second derivatives are wanted; running statistics then stay as they are.
     """
 
-    def __init__(self, task: Task, form: Form, model: nn.Module) -> None:
-        self._task, self._form, self.model = task, form, model
+    def __init__(self, task: Task, form: Form, model: nn.Module, *, twice: bool = False) -> None:
+        self.form, self.model = form, model
+        self._task, self._twice = task, twice
         self.calls = 0  # random calls of the last forward
 
     def __call__(
@@ -46,17 +48,17 @@ class Forward:
             key: of the step, see randomness.keys.
         """
         state = {
-            **self._form.shared,
+            **self.form.shared,
             **{name: tensor.clone() for name, tensor in own.items()},
-            **self._form.layout.unflatten(row),
+            **self.form.layout.unflatten(row),
         }
         arguments = (inputs,) if isinstance(inputs, Tensor) else inputs
-        functions = Functions(key)
+        functions = Functions(key, twice=self._twice)
         with functions, self._task.precision(row.device):
             loss = self._task.loss(functional_call(self.model, state, arguments), targets)
         _check_loss(loss)
         self.calls = functions.calls
-        return loss.to(row.dtype), {name: state[name] for name in self._form.changing}
+        return loss.to(row.dtype), {name: state[name] for name in self.form.changing}
 
 
 def _check_loss(loss: object) -> None:

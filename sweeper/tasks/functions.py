@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sweeper.tasks import randomness
+from sweeper.tasks.normalisation import FORMULAS
 
 
 class Functions(TorchFunctionMode):
@@ -25,12 +26,13 @@ class Functions(TorchFunctionMode):
 
     Args:
         key: of the step, int64, a scalar on the device; see randomness.keys.
+        twice: whether second derivatives are wanted, see normalisation.py.
     """
 
-    def __init__(self, key: Tensor) -> None:
+    def __init__(self, key: Tensor, *, twice: bool = False) -> None:
         super().__init__()
         self.calls = 0
-        self._key = key
+        self._key, self._twice = key, twice
 
     def __torch_function__(
         self,
@@ -39,6 +41,8 @@ class Functions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if self._twice and func in FORMULAS:
+            return FORMULAS[func](*args, **(kwargs or {}))
         name = _REPLACED.get(func)
         # A generator of the user's own is refused where random calls are looked for.
         if name is None or (kwargs or {}).get("generator") is not None:
@@ -121,6 +125,25 @@ class Functions(TorchFunctionMode):
         self.calls += 2
         return randomness.normal(self._key, self.calls - 1, size, dtype)
 
+    # Recurrent layers
+
+    def lstm(self, *args: Any, **kwargs: Any) -> Any:
+        """Without the fused kernel of the CPU: a pack would call it model by model."""
+        backend: Any = torch.backends.mkldnn
+        before = backend.enabled
+        backend.enabled = False
+        try:
+            return torch.lstm(*args, **kwargs)
+        finally:
+            backend.enabled = before
+
+    # What has no rule for a batch of models, or a wrong second derivative
+
+    def weight_norm(self, direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
+        """A weight by its length along `dim` and its direction; -1 for one length."""
+        dims = [at for at in range(direction.ndim) if at != dim]
+        return direction * (length / direction.square().sum(dims, keepdim=True).sqrt())
+
     # Attention
 
     def attention(
@@ -162,18 +185,12 @@ class Functions(TorchFunctionMode):
         rebound.__defaults__, rebound.__kwdefaults__ = plain.__defaults__, plain.__kwdefaults__
         return rebound(*args, **kwargs)
 
-
     # Normalisation
 
     def batch_norm(self, x: Tensor, mean: Tensor | None, *args: Any, **kwargs: Any) -> Tensor:
         """In the dtype of its statistics: under torch.autocast a packed one takes no other."""
         kept = x if mean is None else x.to(mean.dtype)
         return F.batch_norm(kept, mean, *args, **kwargs).to(x.dtype)
-
-
-    def weight_norm(self, direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
-        """By its formula (Salimans and Kingma 2016, 1602.07868): the kernel isn't batched."""
-        return direction * (length / torch.norm_except_dim(direction, 2, dim))
 
 
 def _size(given: tuple[Any, ...], rest: Mapping[str, Any]) -> tuple[int, ...]:
@@ -201,6 +218,7 @@ _REPLACED: dict[Any, str] = {
     Tensor.uniform_: "uniform_",
     Tensor.normal_: "normal_",
     F.batch_norm: "batch_norm",
+    torch.lstm: "lstm",
     torch._weight_norm: "weight_norm",
     F.scaled_dot_product_attention: "attention",
     F.multi_head_attention_forward: "multi_head_attention",

@@ -15,6 +15,7 @@ from torch.func import grad, grad_and_value, vmap
 from sweeper.optim.step import Gradient
 from sweeper.tasks.forward import Forward
 from sweeper.tasks.layout import Form, Layout
+from sweeper.tasks.moving import moved_model
 from sweeper.tasks.parts import Part, each
 from sweeper.tasks.task import PackedLoss, Task
 from sweeper.tasks.unpacked import one_by_one
@@ -35,7 +36,12 @@ class Context(TypedDict):
 
 
 def packed_gradient(
-    task: Task, form: Form, theta: Tensor, data: tuple[Part, Part] | None
+    task: Task,
+    form: Form,
+    theta: Tensor,
+    data: tuple[Part, Part] | None,
+    *,
+    twice: bool = False,
 ) -> Gradient:
     """Gradient and loss of every row, in the fastest form whose rows don't depend on their slot.
 
@@ -48,14 +54,15 @@ def packed_gradient(
         form: of the task's model.
         theta: `[K, P]`; shape, dtype and device of the pack. Not read.
         data: inputs and targets on the device; None where batches are loaded.
+        twice: whether the gradient is to be differentiated.
 
     Returns:
         A function of theta and: for the full batch nothing, for data on the device the batch
         indices `[K, B]`, for loaded batches inputs and targets `[K, B, ...]`. Where the form has a
         context, that follows.
     """
-    model = task.initial(0).to(theta)
-    forward = Forward(task, form, model)
+    model = moved_model(task.initial(0), theta.device, theta.dtype)
+    forward = Forward(task, form, model, twice=twice)
     rows = one_by_one(forward) if form.trouble else _rows(forward, form, 0)
     if data is None:
         return rows

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from sweeper.errors import SweepError
+from sweeper.tasks.importing import failed
 from sweeper.tasks.parts import Part, shapes
 from sweeper.tasks.randomness import keys
 
@@ -53,6 +55,7 @@ class Loader:
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pinned,
+            generator=torch.Generator(),  # else it draws from the global one
         )
 
     def load(self, wishes: Sequence[Wish]) -> Iterator[Batch]:
@@ -98,12 +101,19 @@ class _Batches(Dataset[Any]):
             try:
                 found = self._collate([self._data[sample] for sample in samples])
             except Exception as error:
-                text = f"{type(error).__name__}: {error}"
-                return _Trouble(f"the batch of step {step} (seed {seed}) can't be loaded: {text}")
+                what = f"the batch of step {step} (seed {seed}) can't be loaded"
+                return _Trouble(failed(what, error).what)
         if not isinstance(found, list | tuple) or len(found) != 2:
             return _Trouble(
                 f"a batch is {type(found).__name__}; a Dataset gives pairs (input, target)"
             )
+        for name, part in zip(("input", "target"), found, strict=True):
+            wrong = [one for one in _several(part) if not isinstance(one, Tensor)]
+            if wrong or not _several(part):
+                kind = type(wrong[0] if wrong else part).__name__
+                return _Trouble(
+                    f"{kind} in the {name} of a batch; it is a tensor or a tuple of tensors"
+                )
         return tuple(found)
 
 
@@ -131,6 +141,10 @@ def _seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
+
+
+def _several(found: Any) -> Sequence[Any]:
+    return found if isinstance(found, list | tuple) else (found,)
 
 
 def _part(found: Any) -> Part:
