@@ -46,8 +46,8 @@ class Setting:
 SETTINGS = {
     "perceptron": Setting(5000, 1024, 64, 16, 10_000),
     "digits": Setting(2000, 512, 96, 16, 5_000),
-    "character_lm": Setting(1000, 96, 32, 8, 500),
-    "convolution": Setting(1000, 192, 48, 8, 1_000),
+    "character_lm": Setting(1000, 64, 24, 6, 500),
+    "convolution": Setting(1000, 96, 24, 6, 500),
 }
 # Where the tasks are that the package doesn't bundle.
 _FACTORIES = {name: f"benchmarks.{name}:build" for name in ("character_lm", "convolution")}
