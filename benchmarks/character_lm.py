@@ -5,9 +5,10 @@ Two layers, 32 wide, two heads, batches of 8 x 32 characters, written as an ordi
 
 from __future__ import annotations
 
+from pydoc_data.topics import topics
+
 import torch
 import torch.nn.functional as F
-from pydoc_data.topics import topics
 from torch import Tensor, nn
 
 from sweeper.tasks.task import Task
