@@ -20,7 +20,7 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import transformer
+from benchmarks import character_lm, convolution
 from benchmarks.fused_step import interleaved
 from sweeper.lane.memory import use_huge_pages
 from sweeper.lane.pack import Machine, Pack
@@ -35,7 +35,8 @@ _ROUNDS = 9
 _CASES: tuple[tuple[str, Callable[[], Task], tuple[int, ...]], ...] = (
     ("perceptron", lambda: TaskName("perceptron", {}).build(), (1, 16, 64)),
     ("digits", lambda: TaskName("digits", {}).build(), (1, 16, 64)),
-    ("transformer", transformer.build, (1, 8)),
+    ("character_lm", character_lm.build, (1, 8)),
+    ("convolution", convolution.build, (1, 8, 32)),
 )
 
 
