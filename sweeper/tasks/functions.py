@@ -68,12 +68,24 @@ class Functions(TorchFunctionMode):
     def alpha_dropout(
         self, x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
     ) -> Tensor:
+        return self._alpha_dropout(x, p, x.shape, training, inplace)
+
+    def feature_alpha_dropout(
+        self, x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+    ) -> Tensor:
+        """Whole channels at once."""
+        size = (*x.shape[:2], *(1 for _ in x.shape[2:]))
+        return self._alpha_dropout(x, p, size, training, inplace)
+
+    def _alpha_dropout(
+        self, x: Tensor, p: float, size: tuple[int, ...], training: bool, inplace: bool
+    ) -> Tensor:
         """Klambauer et al. 2017 (1706.02515), equations 5 to 8: mean 0 and variance 1 are kept."""
         if not training or p == 0:
             return x
         saturated = -1.0507009873554805 * 1.6732632423543772
         scale = (1 - p) ** -0.5 * (1 + p * saturated**2) ** -0.5
-        kept = self._uniform(x.shape, x.dtype) >= p
+        kept = self._uniform(size, x.dtype) >= p
         found = scale * (torch.where(kept, x, saturated) - p * saturated)
         return x.copy_(found) if inplace else found
 
@@ -162,6 +174,25 @@ class Functions(TorchFunctionMode):
         rebound.__defaults__, rebound.__kwdefaults__ = plain.__defaults__, plain.__kwdefaults__
         return rebound(*args, **kwargs)
 
+    # Layers whose kernels have no rule for a batch of models
+
+    def lstm(self, *args: Any, **kwargs: Any) -> Any:
+        """Without the float32 kernel of the CPU's library."""
+        before = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags warns
+        try:
+            return torch.lstm(*args, **kwargs)
+        finally:
+            torch._C._set_mkldnn_enabled(before)
+
+    def weight_norm(self, v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+        return v * (g / torch.norm_except_dim(v, 2, dim))
+
+    def normalize(self, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        """Spectral norm writes into the vectors that it keeps."""
+        found = F.normalize(*args, **kwargs)
+        return found if out is None else out.copy_(found)
+
 
 def _size(given: tuple[Any, ...], rest: Mapping[str, Any]) -> tuple[int, ...]:
     """Of `rand(2, 3)`, `rand((2, 3))` and `rand(size=(2, 3))`."""
@@ -178,6 +209,7 @@ _REPLACED: dict[Any, str] = {
     F.dropout2d: "feature_dropout",
     F.dropout3d: "feature_dropout",
     F.alpha_dropout: "alpha_dropout",
+    F.feature_alpha_dropout: "feature_alpha_dropout",
     torch.rand: "rand",
     torch.randn: "randn",
     torch.rand_like: "rand_like",
@@ -189,4 +221,7 @@ _REPLACED: dict[Any, str] = {
     Tensor.normal_: "normal_",
     F.scaled_dot_product_attention: "attention",
     F.multi_head_attention_forward: "multi_head_attention",
+    torch.lstm: "lstm",
+    torch._weight_norm: "weight_norm",
+    F.normalize: "normalize",
 }
