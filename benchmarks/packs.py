@@ -34,7 +34,7 @@ def main() -> None:
     for task in BUNDLED:
         rates[task] = {"alone_cpu": round(alone(task, {}, 2000))}
         for slots in _SLOTS[device]:
-            (found,) = capacity.measure(TaskName(task, {}), parse({}), [slots], machine)
+            (found,) = capacity.measure(TaskName(task, {}).build(), parse({}), [slots], machine)
             rates[task][str(slots)] = round(found.rate)
             print(f"{task:12} {slots:5} slots {found.rate:12,.0f} run-steps/s", flush=True)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu, 1 thread"

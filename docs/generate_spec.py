@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from sweeper.optim.catalog import CLIPPING, NO_DECAY_DOC, OPTIMIZERS
 from sweeper.optim.hyperparameters import Kind
 from sweeper.optim.schedule_catalog import SCHEDULES
+from sweeper.optim.variant import BATCH_SIZE_DOC, TASK_ARGS_DOC
 from sweeper.spec import SweepSpec
 
 _HEAD = """# The keys of a spec
@@ -33,6 +34,11 @@ A value, or one of `{uniform: [low, high]}`, `{log_uniform: [low, high]}`,
 of `optimizer` or `schedule` may be a mapping whose branches have parameters of their own:
 `schedule: {choice: {constant: {}, cosine: {final: {uniform: [0, 1]}}}}`. A configuration is the
 same without ranges; `betas: [0.9, 0.999]` stands for `beta1` and `beta2`.
+
+`batch_size` and `task_args` change the task and not the optimizer: each of their values is a
+program of its own, so they are constants or choices: `batch_size: {choice: [16, 64, 256]}`,
+`task_args: {hidden: {choice: [32, 64]}}`. `task_args` of a configuration go before those of the
+sweep. `sweeper.optim.make_optimizer` leaves both out of account.
 
 | | hyperparameter | default | range | meaning |
 |---|---|---|---|---|
@@ -67,6 +73,8 @@ def _hyperparameters() -> Iterator[str]:
     for key, limit in CLIPPING.items():
         yield _hyperparameter("all", key, limit)
     yield f"| all | `no_decay` | `[]` | a list | {NO_DECAY_DOC} |\n"
+    yield f"| all | `batch_size` | `None` | an int >= 1 | {BATCH_SIZE_DOC} |\n"
+    yield f"| all | `task_args` | `{{}}` | a mapping | {TASK_ARGS_DOC} |\n"
     for name, parameters in SCHEDULES.items():
         for key, kind in parameters.items():
             yield _hyperparameter(f"schedule {name}", key, kind)

@@ -12,20 +12,26 @@ from typing import TYPE_CHECKING
 from sweeper.errors import SweepError
 
 if TYPE_CHECKING:
+    from sweeper.lane.trial import Trial as Trial
     from sweeper.results.sweep import SweepHandle as SweepHandle
     from sweeper.runtime.launch import launch as launch
+    from sweeper.tasks.own_loop import OwnLoop as OwnLoop
     from sweeper.tasks.task import Task as Task
     from sweeper.training import Trajectories as Trajectories
     from sweeper.training import train as train
 
 __version__ = "0.1.0"
-__all__ = ["SweepError", "SweepHandle", "Task", "Trajectories", "launch", "train"]
+__all__ = [
+    "OwnLoop", "SweepError", "SweepHandle", "Task", "Trajectories", "Trial", "launch", "train",
+]  # fmt: skip
 
 _HOMES = {
+    "OwnLoop": "sweeper.tasks.own_loop",
     "SweepHandle": "sweeper.results.sweep",
     "launch": "sweeper.runtime.launch",
     "Task": "sweeper.tasks.task",
     "Trajectories": "sweeper.training",
+    "Trial": "sweeper.lane.trial",
     "train": "sweeper.training",
 }
 

@@ -162,16 +162,55 @@ def export(name: str, storage: str, form: str) -> None:
 
 
 @cli.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=click.Path(path_type=Path), required=False)
 @_SET
-def validate(spec: Path, settings: tuple[str, ...]) -> None:
-    """Check SPEC and build its task; start nothing."""
-    from sweeper.runtime import plan
+@click.option("--task", help="Try this task: a bundled one, or package.module:factory.")
+@click.option(
+    "--arg", "args", multiple=True, metavar="KEY=VALUE", help="Argument of the task. Repeatable."
+)
+@click.option("--steps", default=20, show_default=True, type=click.IntRange(min=1))
+def validate(
+    spec: Path | None,
+    settings: tuple[str, ...],
+    task: str | None,
+    args: tuple[str, ...],
+    steps: int,
+) -> None:
+    """Check SPEC and build its task; or try a task, alone and packed. Starts no sweep.
 
-    loaded = _load(spec, settings, None)
+    \b
+    sweeper validate my_sweep.yaml                    is the spec right?
+    sweeper validate --task my_module:build           does the model pack, and what does it buy?
+    """
+    if (spec is None) == (task is None):
+        raise click.UsageError("Give either a SPEC or --task.")
+    if task is not None:
+        _try_task(task, args, steps)
+        return
+    from sweeper.runtime import plan
+    from sweeper.runtime.variants import resolve
+
+    assert spec is not None
+    loaded = resolve(_load(spec, settings, None))
     plan.check_task(loaded)
     size = plan.size(loaded)
     click.echo(f"{spec} is valid: {_size_text(size)}.")
+
+
+def _try_task(task: str, args: Sequence[str], steps: int) -> None:
+    from sweeper import spec_file
+    from sweeper.lane.validation import validate as run
+    from sweeper.optim.configuration import parse
+    from sweeper.results.validation import describe
+    from sweeper.tasks.registry import TaskName
+    from sweeper.training import machine_for
+
+    name = TaskName(task, spec_file.apply_settings({}, args), {"allow_unpacked": True})
+    configuration = parse({"optimizer": "adam", "lr": 1e-3})
+    found = run(name, configuration, machine_for(None, None), steps=steps)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for part in describe(name, found):
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
 
 
 @cli.command()
@@ -181,7 +220,8 @@ def tasks() -> None:
 
     for name, text in BUNDLED.items():
         click.echo(f"{name:12} {text}")
-    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task.")
+    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task;")
+    click.echo("or package.module:train, a training loop of your own, train(trial).")
 
 
 @cli.command()
@@ -281,7 +321,7 @@ def _print_table(found: SweepHandle, top: int, by: str = "robust") -> None:
     state = "" if found.finished else " (unfinished)"
     count = f"best {len(ranking)} of {len(every)} trials"
     count += "" if by == "robust" else f" by {by}"
-    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon:,}"
+    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon_text}"
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(ranking_table(ranking + baselines, title=title))
 

@@ -13,12 +13,15 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from sweeper import server_url, spec_file
-from sweeper.errors import SweepError, one_of, shown
+from sweeper import spec_file
+from sweeper.errors import SweepError, shown
+from sweeper.horizon import Horizon
 from sweeper.optim import configuration
 from sweeper.pruning import Pruning, parse_pruning
 from sweeper.ranking.objectives import Objective, parse_objectives
-from sweeper.space import Range, Space, corners, parse_space
+from sweeper.space import Space, corners, with_constant
+from sweeper.space_parser import parse_space
+from sweeper.spec_checks import MOST_STEPS, check_settings
 from sweeper.spec_errors import explain
 from sweeper.spec_sections import (
     Budget,
@@ -33,8 +36,6 @@ from sweeper.spec_sections import (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-# The samplers that take several objectives.
-_SEVERAL = ("tpe", "nsga2", "qmc", "random")
 
 
 class SweepSpec(Section):
@@ -46,13 +47,26 @@ class SweepSpec(Section):
     """A bundled task, or package.module:factory."""
     task_args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the task."""
-    horizon: int = Field(ge=1, le=1_000_000_000)
-    """Optimizer steps of a run."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Samples a step in place of the task's own, where a configuration doesn't give its own."""
+    horizon: int | Horizon
+    """Optimizer steps of a run, or {epochs: 20} or {samples: 1e6}: then its steps follow from its
+    batch size, which makes batch sizes comparable. The stress test, rungs and early losses are
+    shares of a run's own steps; budget.run_steps and steps_to_target stay optimizer steps."""
     seeds: int | list[int] | Seeds = 2
     """Runs per trial: a count (seeds 0, 1, ...), a list of seeds, or {count: 5, racing: true}:
     further seeds of a trial start only while it is feasible."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Precision of the training."""
+    """Precision of parameters, optimizer state and, without mixed_precision, of the training."""
+    mixed_precision: Literal["bfloat16"] | None = None
+    """bfloat16 computes forward and backward under torch.autocast."""
+    batches: Literal["own", "shared"] | None = None
+    """own: every seed has an order of samples of its own. shared: runs of all seeds see the same
+    batch at the same step, so that one loader feeds all runs of a lane. Default: as the task
+    says, own."""
+    allow_unpacked: bool = False
+    """Train the runs of a lane one by one where the model can't be packed: slower, with the same
+    meaning."""
     baseline: dict[str, Any] | list[dict[str, Any]] = Field(default_factory=list)
     """The present setting, or a list of them: always evaluated, always shown."""
     space: dict[str, Any]
@@ -66,7 +80,9 @@ class SweepSpec(Section):
     default ends no trial before its fourth. Options: {pruner: median, n_startup_trials: 5,
     n_warmup_steps: 0}; min_resource, reduction_factor; p_threshold, n_startup_steps. none and
     hopeless, the same, end only runs that are non-finite or hopeless, as is always done. What is
-    pruned depends on the timing of the lanes: such a sweep can't be repeated to the last bit."""
+    pruned depends on the timing of the lanes: such a sweep can't be repeated to the last bit.
+    Where runs differ in length, all are compared at the same share of their own horizon, and steps
+    in options are those of the longest run."""
     objective: str | dict[str, Any] | list[Any] = "robust_loss"
     """robust_loss, or a metric that the task's evaluate returns, of the worst seeds as robust_loss
     is: {metric: held_out_accuracy, direction: maximize} (or minimize). A list of several asks for
@@ -88,6 +104,15 @@ class SweepSpec(Section):
         if not _NAME.fullmatch(value):
             raise ValueError("1 to 100 letters, digits, '_', '-' and '.', the first no sign")
         return value
+
+    @field_validator("horizon", mode="before")
+    @classmethod
+    def _length(cls, value: object) -> object:
+        if isinstance(value, dict | Horizon):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_STEPS:
+            return value
+        raise ValueError("steps from 1 to 1e9, {epochs: N} or {samples: N}")
 
     @field_validator("storage")
     @classmethod
@@ -136,22 +161,63 @@ class SweepSpec(Section):
     @property
     def baselines(self) -> list[dict[str, Any]]:
         """The baselines, complete."""
-        return [configuration.parse(one).to_dict() for _, one in self._given_baselines()]
+        return [configuration.parse(one).to_dict() for _, one in self.given_baselines()]
 
-    def _given_baselines(self) -> list[tuple[str, dict[str, Any]]]:
+    def given_baselines(self) -> list[tuple[str, dict[str, Any]]]:
         """The baselines as they were written, with their keys."""
+        own: dict[str, Any] = {} if self.batch_size is None else {"batch_size": self.batch_size}
         if isinstance(self.baseline, dict):
-            return [("baseline", self.baseline)]
-        return [(f"baseline[{index}]", one) for index, one in enumerate(self.baseline)]
+            return [("baseline", own | self.baseline)]
+        return [(f"baseline[{index}]", own | one) for index, one in enumerate(self.baseline)]
+
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """Fields of the Task that the spec sets in place of its factory."""
+        given = {
+            "mixed_precision": self.mixed_precision,
+            "batches": self.batches,
+            "allow_unpacked": self.allow_unpacked or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def parsed_space(self) -> Space:
-        return parse_space(self.space)
+        space = parse_space(self.space)
+        if self.batch_size is None:
+            return space
+        return with_constant(space, "batch_size", self.batch_size)
+
+    def steps(self, config: Mapping[str, Any]) -> int:
+        """Optimizer steps of a run of the search with that configuration."""
+        if isinstance(self.horizon, int):
+            return self.horizon
+        return self.horizon.steps(config.get("batch_size"))
+
+    def stress_steps(self, config: Mapping[str, Any]) -> int:
+        """Optimizer steps of a run of the stress test with that configuration."""
+        return self.stress.steps(self.steps(config))
+
+    def probed_steps(self, config: Mapping[str, Any]) -> int | None:
+        """Steps up to which forecasts of a run look; None where runs aren't probed."""
+        return self.stress_steps(config) if self.stability.probe else None
 
     @property
-    def probed_steps(self) -> int | None:
-        """Steps up to which forecasts look; None where runs aren't probed."""
-        return self.stress.steps(self.horizon) if self.stability.probe else None
+    def lengths(self) -> list[int]:
+        """Steps of the runs of the search, ascending: one for each batch size."""
+        if isinstance(self.horizon, int):
+            return [self.horizon]
+        every = [*corners(self.parsed_space), *self.baselines]
+        return sorted({self.steps(one) for one in every})
+
+    @property
+    def horizon_text(self) -> str:
+        """The horizon in words."""
+        if isinstance(self.horizon, int):
+            return f"{self.horizon:,}"
+        if not self.horizon.is_resolved:
+            return str(self.horizon)
+        first, last = self.lengths[0], self.lengths[-1]
+        return f"{self.horizon}, {f'{first:,} to ' if first < last else ''}{last:,} steps"
 
     @property
     def folder(self) -> Path:
@@ -206,63 +272,10 @@ def check(
         if not isinstance(plain, dict):
             raise SweepError("the spec is not a mapping", allowed="name: ..., task: ...")
         spec = SweepSpec.model_validate(plain)
-        _check_settings(spec)
+        check_settings(spec)
     except ValidationError as error:
         mistake, key = explain(error, plain, SweepSpec)
         raise spec_file.located(mistake, key, source, places) from error
     except SweepError as error:
         raise spec_file.located(error, error.where, source, places) from error
     return spec
-
-
-def _check_settings(spec: SweepSpec) -> None:
-    """Check what pydantic doesn't know: server, space, sampler, baselines, their warm-ups."""
-    if spec.study_url is not None:
-        server_url.check(spec.study_url)
-    longer = spec.stress.steps(spec.horizon)
-    if spec.stress.is_on and longer < spec.horizon:
-        raise SweepError(
-            f"{spec.stress.horizon!r} is {longer:,} steps",
-            where="stress.horizon",
-            allowed=f"at least the horizon, {spec.horizon:,} steps",
-        )
-    _check_sampler(spec)
-    _check_pruning(spec)
-    given = spec._given_baselines()
-    given += [("space", one) for one in corners(parse_space(spec.space))]
-    for key, one in given:
-        configuration.check_horizon(configuration.parse(one, key), spec.horizon, f"{key}.schedule")
-
-
-def _check_sampler(spec: SweepSpec) -> None:
-    """Refuse a sampler that can't search the space or the objectives."""
-    sampler = spec.search.sampler
-    if len(spec.objectives) > 1 and sampler not in _SEVERAL:
-        raise SweepError(
-            f"{sampler!r} takes one objective, and there are {len(spec.objectives)}",
-            where="search.sampler",
-            allowed=one_of(_SEVERAL),
-        )
-    if sampler == "cmaes" and not any(isinstance(p, Range) for p in spec.parsed_space.shared()):
-        raise SweepError(
-            "'cmaes' searches ranges, and the space has none outside the branches of a choice",
-            where="search.sampler",
-            cure="Take another one, such as tpe.",
-        )
-
-
-def _check_pruning(spec: SweepSpec) -> None:
-    """Refuse a pruner that can't compare what the search optimises, or nothing within a run."""
-    if spec.pruning.is_on and len(spec.objectives) > 1:
-        raise SweepError(
-            f"{spec.pruning.name!r} takes one objective, and there are {len(spec.objectives)}",
-            where="prune",
-            allowed="hopeless, none",
-        )
-    least = spec.pruning.options.get("min_resource")
-    if least is not None and least > spec.horizon:
-        raise SweepError(
-            f"{least:,} steps",
-            where="prune.min_resource",
-            allowed=f"at most the horizon, {spec.horizon:,} steps",
-        )

@@ -140,6 +140,9 @@ class Lanes(Section):
     """GPUs per lane, a fraction allowed; auto is 1 where the cluster has GPUs, else 0."""
     slots: Literal["auto"] | int = "auto"
     """Runs that a lane trains at once; auto measures where more of them stop paying."""
+    loaders: Literal["auto"] | int = "auto"
+    """Processes per lane that load the batches of a torch Dataset ahead; auto is 0 (the lane
+    itself) without a GPU and 4 with one. The results don't depend on it."""
     save: float = 30.0
     """Seconds (or 30s, 5m) between row files: what a lane that dies may lose."""
     silence: float = 60.0
@@ -158,6 +161,13 @@ class Lanes(Section):
     def _positive(cls, value: object) -> object:
         if isinstance(value, int) and value < 1:
             raise ValueError("auto, or an int >= 1")
+        return value
+
+    @field_validator("loaders")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        if isinstance(value, int) and not 0 <= value <= 64:
+            raise ValueError("auto, or an int from 0 to 64")
         return value
 
     @field_validator("gpus")

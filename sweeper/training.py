@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
 from sweeper.errors import SweepError
+from sweeper.lane.loop_pack import LoopPack
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
 from sweeper.optim.arena import extras_of
 from sweeper.optim.catalog import SERIES
 from sweeper.optim.compiler import can_compile
-from sweeper.optim.configuration import check_horizon, parse
+from sweeper.optim.configuration import Configuration, Program, check_horizon, parse
 from sweeper.optim.decay import decay_mask
+from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
+from sweeper.tasks.variants import Variants
 
 # Capacities that `slots=None` picks from: few, so that compiled code is found again.
 _LADDER = (1, 4, 16, 64)
@@ -61,33 +66,43 @@ def train(
     dtype: str | torch.dtype | None = None,
     compiled: bool = True,
     sample_every: int = 1,
+    loaders: int = 0,
 ) -> Trajectories:
     """Train every configuration on every seed and return the trajectories.
 
     Args:
-        task: a name (`perceptron`, `digits`, `package.module:factory`), a TaskName or a Task.
-        configs: e.g. `{"optimizer": "adam", "lr": 1e-3, "schedule": {"kind": "cosine"}}`.
+        task: a name (`perceptron`, `digits`, `package.module:factory`, also of an own loop), a
+            TaskName or a Task.
+        configs: e.g. `{"optimizer": "adam", "lr": 1e-3, "schedule": {"kind": "cosine"}}`; they may
+            have a `batch_size` and `task_args` of their own.
         seeds: of initial parameters and batches, ints >= 0.
         horizon: steps of every run, >= 1.
         slots: runs trained at once; at one value a run's numbers don't depend on the other runs.
-            Default: the smallest of 1, 4, 16, 64 that holds them all.
+            Default: the smallest of 1, 4, 16, 64 that holds all of one program. Own loops
+            run one by one.
         device: `cpu`, `cuda`, `cuda:N`; default a GPU where there is one.
         dtype: `float32` (default) or `float64`.
         compiled: False trains eagerly, for debuggers.
         sample_every: steps between two samples of everything but the loss, which has every step.
+        loaders: processes that load the batches of a torch Dataset ahead; the results don't depend
+            on it.
 
     Raises:
         SweepError: anything wrong in the arguments, before a step is made.
     """
-    machine = machine_for(device, dtype, compiled=compiled)
+    machine = replace(machine_for(device, dtype, compiled=compiled), workers=loaders)
     parsed = [parse(config, f"configs[{i}]") for i, config in enumerate(configs)]
     _check_numbers(seeds, horizon, slots, sample_every)
+    if isinstance(loaders, bool) or not isinstance(loaders, int) or loaders < 0:
+        raise SweepError(f"{loaders!r}", where="loaders", allowed="an int >= 0")
     for i, configuration in enumerate(parsed):
         check_horizon(configuration, horizon, f"configs[{i}].schedule")
-    built = task if isinstance(task, Task) else _named(task).build()
-    model = built.initial(0)
-    for i, configuration in enumerate(parsed):
-        decay_mask(model, configuration.no_decay, f"configs[{i}].no_decay")
+    named = TaskName(task, {}) if isinstance(task, str) else task
+    variants = Variants(named)
+    loaded = [_variant(variants, one, f"configs[{i}]") for i, one in enumerate(parsed)]
+    for i, (configuration, one) in enumerate(zip(parsed, loaded, strict=True)):
+        if isinstance(one, Task):
+            decay_mask(one.initial(0), configuration.no_decay, f"configs[{i}].no_decay")
     pairs = [(configuration, seed) for configuration in parsed for seed in seeds]
     runs = [
         Run(
@@ -97,23 +112,12 @@ def train(
     ]
     series = np.full((len(runs), len(SERIES), horizon), np.nan, dtype=machine.dtype)
     evaluations: list[dict[str, float]] = [{} for _ in runs]
-    for program in sorted({configuration.program for configuration in parsed}):
-        chosen = [
-            run
-            for run, (configuration, _) in zip(runs, pairs, strict=True)
-            if configuration.program == program
-        ]
-        capacity = slots or next((k for k in _LADDER if k >= len(chosen)), _LADDER[-1])
-        pack = Pack(
-            built,
-            program,
-            capacity,
-            machine,
-            extras=extras_of(parsed),
-            sample_every=sample_every,
-            update_cosine=True,
-        )
-        _train_all(pack, chosen, series, evaluations)
+    if any(isinstance(one, OwnLoop) for one in loaded):
+        assert not isinstance(named, Task)
+        _train_loops(named, runs, machine, sample_every, series, evaluations)
+    else:
+        settings = {"extras": extras_of(parsed), "sample_every": sample_every}
+        _train_packs(variants, runs, machine, slots, settings, series, evaluations)
     labels = [(dict(run.config), run.seed) for run in runs]
     return Trajectories(
         runs=labels, evaluations=evaluations, **{n: series[:, i] for i, n in enumerate(SERIES)}
@@ -139,8 +143,16 @@ def machine_for(
     return Machine(chosen, name, compiled and can_compile(target))
 
 
-def _named(task: str | TaskName) -> TaskName:
-    return TaskName(task, {}) if isinstance(task, str) else task
+def _variant(variants: Variants, configuration: Configuration, where: str) -> Task | OwnLoop:
+    """The task as a configuration has it; what is wrong with it is said with its place."""
+    try:
+        return variants.load(configuration.variant)
+    except SweepError as error:
+        is_own = error.where.partition(".")[0] in configuration.variant.to_dict()
+        where = f"{where}.{error.where}" if is_own else error.where
+        raise SweepError(
+            error.what, where=where, allowed=error.allowed, cure=error.cure
+        ) from error
 
 
 def _check_numbers(
@@ -157,8 +169,48 @@ def _check_numbers(
             raise SweepError(f"{seed!r}", where="seeds", allowed="ints >= 0")
 
 
+def _train_packs(
+    variants: Variants,
+    runs: list[Run],
+    machine: Machine,
+    slots: int | None,
+    settings: Mapping[str, Any],
+    series: np.ndarray,
+    evaluations: list[dict[str, float]],
+) -> None:
+    """Train runs program by program."""
+    by_program: dict[Program, list[Run]] = {}
+    for run in runs:
+        by_program.setdefault(parse(run.config).program, []).append(run)
+    for program, chosen in by_program.items():
+        capacity = slots or next((k for k in _LADDER if k >= len(chosen)), _LADDER[-1])
+        task = variants.of(program.variant)
+        pack = Pack(task, program, capacity, machine, update_cosine=True, **settings)
+        _train_all(pack, chosen, series, evaluations)
+
+
+def _train_loops(
+    task: TaskName,
+    runs: list[Run],
+    machine: Machine,
+    sample_every: int,
+    series: np.ndarray,
+    evaluations: list[dict[str, float]],
+) -> None:
+    """Train runs of an own loop, in folders that don't stay."""
+    with TemporaryDirectory(prefix="sweeper-") as folder:
+        pack = LoopPack(task, Path(folder), machine, sample_every=sample_every)
+        try:
+            _train_all(pack, runs, series, evaluations)
+        finally:
+            pack.close()
+
+
 def _train_all(
-    pack: Pack, runs: list[Run], series: np.ndarray, evaluations: list[dict[str, float]]
+    pack: Pack | LoopPack,
+    runs: list[Run],
+    series: np.ndarray,
+    evaluations: list[dict[str, float]],
 ) -> None:
     """Train runs to their end, refilling slots; fills `series[run]` and `evaluations[run]`."""
     waiting = list(reversed(runs))

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sweeper.errors import SweepError
 from sweeper.optim.configuration import parse
-from sweeper.space import Choice, Parameter, Range, Space, corners, parse_space
+from sweeper.space import Choice, Parameter, Range, Space, corners
+from sweeper.space_parser import parse_space
 
 EVERYTHING = {
     "optimizer": {

@@ -11,7 +11,6 @@ from typing import Any
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.run import Run
 from sweeper.optim.configuration import Configuration
-from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 
 # Beyond these a pack outgrows the caches (CPU) or has long filled the device (GPU).
@@ -51,7 +50,7 @@ def ladder(useful: int, device: str, *, waves: bool = False) -> list[int]:
 
 
 def measure(
-    name: TaskName,
+    task: Task,
     typical: Configuration,
     capacities: list[int],
     machine: Machine,
@@ -61,7 +60,6 @@ def measure(
 
     Smaller ones are left out once one falls behind: they would fall behind further.
     """
-    task = name.build()
     measured: list[Measurement] = []
     for capacity in sorted(capacities, reverse=True):
         measured.insert(0, Measurement(capacity, _rate(task, typical, capacity, machine, extras)))

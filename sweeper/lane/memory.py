@@ -1,4 +1,4 @@
-"""Memory of a lane process: large pages; its lack told from other errors; what is given back."""
+"""A lane process: large pages, lack of memory, memory given back, threads."""
 
 from __future__ import annotations
 
@@ -55,3 +55,14 @@ def give_memory_back() -> None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it torch computes with one thread, as in every lane."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sweeper.errors import SweepError
 from sweeper.lane.feed import Feed, Place
+from sweeper.lane.memory import is_lack_of_memory
 from sweeper.lane.run import Run
 from sweeper.optim import coefficients
 from sweeper.optim.arena import Arena, SavedRow
@@ -21,6 +24,7 @@ from sweeper.optim.statistics import NAMES
 from sweeper.optim.step import Step
 from sweeper.tasks.examine import examine
 from sweeper.tasks.gradient import packed_gradient
+from sweeper.tasks.importing import failed
 from sweeper.tasks.task import Task
 
 # Statistics are made at every such step of a run.
@@ -106,6 +110,7 @@ class Pack:
         )
         self._feed = Feed(task, self.form, device, dtype, self.arena.own, machine.workers)
         gradient = packed_gradient(task, self.form, self.arena.theta, self._feed.data)
+        self._gradient = gradient
         self._step = Step(
             self.arena, gradient, compiled=machine.compiled, traceable=not self.form.trouble
         )
@@ -170,9 +175,14 @@ class Pack:
         """The task's metrics of the model in a slot; empty when the task has none."""
         if self.task.evaluate is None:
             return {}
-        with torch.no_grad():
-            metrics = self.task.evaluate(self.model(slot))
-        return {name: float(value) for name, value in metrics.items()}
+        try:
+            with torch.no_grad():
+                metrics = self.task.evaluate(self.model(slot))
+            return {name: float(value) for name, value in metrics.items()}
+        except Exception as error:
+            if is_lack_of_memory(error):
+                raise
+            raise failed("the task's evaluate fails", error) from error
 
     def train(self, steps: int) -> np.ndarray:
         """Train every occupied slot by `steps` steps (fewer where the horizon comes first).
@@ -191,14 +201,23 @@ class Pack:
         clips_norm = self.arena.clips_norm
         losses: list[Tensor] = []
         statistics: list[Tensor] = []
-        with self._step.hot(*(("sampled",) if self.sample_every == 1 else ("plain", "sampled"))):
-            for i, batch in enumerate(self._feed.steps(self._places(), steps)):
-                if i % self.sample_every:
-                    losses.append(self._step.plain(table[i], *batch, clips_norm=clips_norm))
-                else:
-                    loss, sampled = self._step.sampled(table[i], *batch)
-                    losses.append(loss)
-                    statistics.append(sampled)
+        i, batch = 0, ()
+        try:
+            with self._step.hot(
+                *(("plain", "sampled") if self.sample_every > 1 else ("sampled",))
+            ):
+                for i, batch in enumerate(self._feed.steps(self._places(), steps)):
+                    if i % self.sample_every:
+                        losses.append(self._step.plain(table[i], *batch, clips_norm=clips_norm))
+                    else:
+                        loss, sampled = self._step.sampled(table[i], *batch)
+                        losses.append(loss)
+                        statistics.append(sampled)
+        except Exception as error:
+            told = self._told(error, i, batch)
+            if told is None:
+                raise
+            raise told from error
         self.arena.advance(steps)
         series = np.full((steps, len(SERIES), self.capacity), np.nan, self.machine.dtype)
         series[:, _LOSS] = torch.stack(losses).cpu().numpy()
@@ -207,6 +226,23 @@ class Pack:
         lr = coefficients.names(self.arena.rule).index("lr")
         sampled_steps[:, _LR] = table[:: self.sample_every, lr].cpu().numpy()
         return series
+
+    def _told(self, error: Exception, step: int, batch: tuple[Any, ...]) -> SweepError | None:
+        """What is wrong with the data of a step, which compiled code says in its own words only.
+
+        None where that isn't the cause.
+        """
+        if isinstance(error, SweepError) or is_lack_of_memory(error):
+            return None
+        if self.machine.device != "cpu":  # a device that has failed takes no more calls
+            return None
+        try:
+            self._gradient(self.arena.theta, *batch)
+        except Exception as found:
+            places = [one for one in self._places() if one is not None]
+            where = ", ".join(f"{one.step + step} (seed {one.seed})" for one in places[:3])
+            return failed(f"training fails at step {where}", found)
+        return None
 
     def _places(self) -> list[Place | None]:
         """What every slot needs batches for."""

@@ -12,7 +12,7 @@ from sweeper.lane.record import Record
 from sweeper.lane.run import Run
 from sweeper.optim.configuration import Configuration
 from sweeper.stability.limits import Limits
-from sweeper.tasks.registry import TaskName
+from sweeper.tasks.task import Task
 
 _ROUNDS = 5
 
@@ -26,7 +26,7 @@ class ProbeCost:
 
 
 def measure(
-    name: TaskName,
+    task: Task,
     typical: Configuration,
     horizon: int,
     capacity: int,
@@ -37,7 +37,6 @@ def measure(
 
     The steps are shorter than those of a lane, which records them too: the share is an upper one.
     """
-    task = name.build()
     run = Run(0, 0, typical.to_dict(), 0, horizon)
     logs = [Record(run, task, Limits(), machine.eps, horizon).probes for _ in range(capacity)]
     steps = logs[0].steps if logs[0] is not None else ()

@@ -18,6 +18,7 @@ from sweeper.optim.catalog import SERIES
 from sweeper.optim.configuration import parse
 from sweeper.stability.limits import Limits
 from sweeper.stability.verdict import RunFacts, Verdict
+from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.task import Task
 
 SCHEMA = 1
@@ -29,13 +30,14 @@ class Record:
 
     Args:
         eps: relative rounding of the run's dtype.
-        stress_horizon: steps up to which forecasts look; None where the run isn't probed.
+        stress_horizon: steps up to which forecasts look; None where the run isn't probed, as an
+            own loop never is: its loss isn't known as a function of its parameters.
     """
 
     def __init__(
         self,
         run: Run,
-        task: Task,
+        task: Task | OwnLoop,
         limits: Limits,
         eps: float,
         stress_horizon: int | None = None,
@@ -50,7 +52,7 @@ class Record:
         self.run = run
         self.verdict = Verdict(facts, limits)
         self.probes: ProbeLog | None = None
-        if stress_horizon is not None:
+        if stress_horizon is not None and not isinstance(task, OwnLoop):
             self.probes = ProbeLog(
                 configuration, facts, stress_horizon, full_batch=task.batch_size is None
             )

@@ -19,13 +19,32 @@ def rung_steps(horizon: int) -> tuple[int, ...]:
     They are steps of the thinned curve, so that every ended run has its loss there. A horizon of
     one step has none.
     """
+    return tuple(dict.fromkeys(_places(horizon)))
+
+
+def matched(horizon: int, longest: int) -> dict[int, int]:
+    """The rungs of a run by those of the longest one, at the same shares of their horizons.
+
+    Where a short run has fewer of them, one stands for several.
+    """
+    own = _places(horizon)
+    if not own:
+        return {}
+    found: dict[int, int] = {}
+    for rung, step in zip(_places(longest), own, strict=True):
+        found.setdefault(rung, step)
+    return found
+
+
+def _places(horizon: int) -> list[int]:
+    """The step of each of the 8 shares; short runs have the same for several."""
     steps = curve_steps(horizon)
     steps = steps[(steps > 0) & (steps < horizon - 1)]
     if not len(steps):
-        return ()
+        return []
     wanted = np.geomspace(_FIRST * horizon, _LAST * horizon, _COUNT)
     places = np.searchsorted(steps, wanted, side="right") - 1
-    return tuple(int(step) for step in np.unique(steps[np.maximum(places, 0)]))
+    return [int(step) for step in steps[np.maximum(places, 0)]]
 
 
 def passed(

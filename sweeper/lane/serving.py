@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from sweeper.lane.lane import Lane, LaneSettings
+from sweeper.lane.lane import Lane
 from sweeper.lane.memory import PackTooLargeError, give_memory_back
 from sweeper.lane.protocol import Identity, StudyPort
+from sweeper.lane.settings import LaneSettings
 from sweeper.lane.storage import Storage
 
 

@@ -2,7 +2,8 @@
 
 The vocabulary is that of torch.optim: `{optimizer: adam, lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8,
 weight_decay: 0, amsgrad: false, clip_norm: 1.0, no_decay: [bias, norm],
-schedule: {kind: cosine, warmup: 0.05, final: 0.0}}`.
+schedule: {kind: cosine, warmup: 0.05, final: 0.0}}`; beside it `batch_size` and `task_args`, which
+change the task.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from sweeper.errors import SweepError, nearest, one_of, shown
 from sweeper.optim import catalog, schedule_catalog
 from sweeper.optim.hyperparameters import Length, Lengths, join, steps_of
 from sweeper.optim.schedule import Schedule, parse_schedule
+from sweeper.optim.variant import KEYS as VARIANT_KEYS
+from sweeper.optim.variant import PLAIN, Variant, take_variant
 
 
 class Program(NamedTuple):
-    """What must be equal in a pack beside its task: it is compiled in.
+    """What must be equal in a pack: it is compiled in.
 
     Args:
         rule: name of the update rule.
         no_decay: which parameters have no weight decay, sorted.
+        variant: of the task.
     """
 
     rule: str
     no_decay: tuple[str, ...] = ()
+    variant: Variant = PLAIN
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Configuration:
         schedule: of the learning rate.
         clip_norm, clip_value: limits of the gradient; None for none, and at most one of them.
         no_decay: which parameters have no weight decay, sorted.
+        variant: of the task: batch size, arguments.
     """
 
     optimizer: str
@@ -47,6 +53,7 @@ class Configuration:
     clip_norm: float | None = None
     clip_value: float | None = None
     no_decay: tuple[str, ...] = ()
+    variant: Variant = PLAIN
 
     @property
     def rule(self) -> str:
@@ -56,7 +63,7 @@ class Configuration:
     @property
     def program(self) -> Program:
         """What must be equal in a pack."""
-        return Program(self.rule, self.no_decay)
+        return Program(self.rule, self.no_decay, self.variant)
 
     @property
     def is_decoupled(self) -> bool:
@@ -75,6 +82,7 @@ class Configuration:
         values |= {name: value for name, value in clipping.items() if value is not None}
         if self.no_decay:
             values["no_decay"] = list(self.no_decay)
+        values |= self.variant.to_dict()
         return {"optimizer": self.optimizer, **values, "schedule": self.schedule.to_dict()}
 
 
@@ -124,6 +132,7 @@ def parse(raw: object, where: str = "") -> Configuration:
     schedule = _with_momentum(schedule, optimizer, str(name), join(where, "schedule"))
     clipping = _clipping(given, where)
     no_decay = _patterns(given.pop("no_decay", ()), join(where, "no_decay"))
+    variant = take_variant(given, where)
     _unfold_betas(given, str(name), where)
     for key in given:
         check_key(key, str(name), where)
@@ -132,14 +141,22 @@ def parse(raw: object, where: str = "") -> Configuration:
         for key, kind in optimizer.hyperparameters.items()
     }
     _check_nesterov(values, where)
-    return Configuration(str(name), values, schedule, **clipping, no_decay=no_decay)
+    return Configuration(
+        str(name), values, schedule, **clipping, no_decay=no_decay, variant=variant
+    )
 
 
 def check_key(key: str, name: str, where: str) -> None:
     """Refuse a hyperparameter that the optimizer doesn't have."""
     optimizer = catalog.OPTIMIZERS[name]
     if key not in optimizer.hyperparameters:
-        words = {*optimizer.hyperparameters, *catalog.CLIPPING, "no_decay", "schedule"}
+        words = {
+            *optimizer.hyperparameters,
+            *catalog.CLIPPING,
+            "no_decay",
+            "schedule",
+            *VARIANT_KEYS,
+        }
         words |= {"betas"} if len(optimizer.betas) == 2 else set()
         raise SweepError(
             f"{name} has no hyperparameter {key!r}",

@@ -51,10 +51,12 @@ def has_decay(
 def decay_mask(
     model: nn.Module, no_decay: Sequence[str], where: str = "no_decay"
 ) -> Tensor | None:
-    """1 where weight decay applies and 0 elsewhere, `[P]`; None where it applies everywhere."""
+    """1 where weight decay applies and 0 elsewhere, `[P]` of the trainable parameters; None where
+    it applies everywhere.
+    """
     if not no_decay:
         return None
-    named = dict(model.named_parameters())
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     decays = has_decay(list(named), no_decay, model, where)
     return torch.cat(
         [

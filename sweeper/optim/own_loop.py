@@ -30,7 +30,8 @@ def make_optimizer(
     Args:
         params: the model, its `named_parameters()` or its `parameters()`. `no_decay` needs names,
             its `norm` the model.
-        config: e.g. `{"optimizer": "adamw", "lr": 3e-4, "schedule": "cosine"}`.
+        config: e.g. `{"optimizer": "adamw", "lr": 3e-4, "schedule": "cosine"}`. `batch_size` and
+            `task_args` in it are for your loop to heed: they are left out of account here.
         total_steps: steps of the whole run, >= 1: what fractions of the horizon refer to.
 
     Raises:

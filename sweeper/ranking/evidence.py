@@ -23,7 +23,8 @@ class Evidence:
         runs: verdicts of the runs of the search, by number of the trial.
         stress: verdicts of the runs of a stress test, by number of the trial.
         cvar: share of the runs that makes robust_loss, in (0, 1].
-        early_step: step whose loss counts as early where a run names none as `early_loss`.
+        early_step: step whose loss counts as early where a run names none as `early_loss`; by
+            number of the trial where they differ in length.
         seed: of the bootstrap.
         objectives: of the search, the first one first.
     """
@@ -31,7 +32,7 @@ class Evidence:
     runs: Mapping[int, Sequence[Result]] = field(default_factory=dict)
     stress: Mapping[int, Sequence[Result]] = field(default_factory=dict)
     cvar: float = 0.4
-    early_step: int | None = None
+    early_step: int | Mapping[int, int] | None = None
     seed: int = 0
     objectives: tuple[Objective, ...] = DEFAULT
 
@@ -39,6 +40,11 @@ class Evidence:
         """The runs that count for a trial: of the stress test where it had one."""
         number = trial["trial"]
         return self.stress.get(number) or self.runs.get(number) or ()
+
+    def early_step_of(self, trial: Row) -> int | None:
+        """The step whose loss counts as early for a trial."""
+        step = self.early_step
+        return step.get(trial["trial"]) if isinstance(step, Mapping) else step
 
     @property
     def has_negative(self) -> bool:

@@ -41,15 +41,16 @@ def early_keys(trials: Sequence[Row], evidence: Evidence) -> list[tuple[float, .
         SweepError: not a single trial has one.
     """
 
-    def read(run: Result) -> float | None:
-        return early_loss(run, evidence.early_step)
+    def mean(trial: Row) -> float:
+        step = evidence.early_step_of(trial)
+        return mean_over_seeds(trial, evidence, "early_loss", lambda run: early_loss(run, step))
 
-    means = [mean_over_seeds(trial, evidence, "early_loss", read) for trial in trials]
+    means = [mean(trial) for trial in trials]
     if means and not np.isfinite(means).any():
         raise SweepError(
             "no trial has an early loss", cure="Rank by another policy, such as robust."
         )
-    return [(mean, int(trial["trial"])) for mean, trial in zip(means, trials, strict=True)]
+    return [(one, int(trial["trial"])) for one, trial in zip(means, trials, strict=True)]
 
 
 def early_loss(run: Result, step: int | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sweeper.ranking.evidence import Row, is_feasible
@@ -43,12 +43,16 @@ def refusal(row: Row, *, stress_horizon: int) -> str | None:
 
 
 def tempting(
-    rankings: Mapping[str, Sequence[Row]], *, stress_horizon: int, most: int = 8
+    rankings: Mapping[str, Sequence[Row]],
+    *,
+    stress_horizon: int | Callable[[Row], int],
+    most: int = 8,
 ) -> list[dict[str, Any]]:
     """Trials that other policies put first and that are refused, the most tempting first.
 
     Args:
         rankings: by policy.
+        stress_horizon: steps of a run of the stress test, or gives them for a trial.
         most: number of trials.
 
     Returns:
@@ -71,9 +75,11 @@ def tempting(
             places[number] = min(place, places.get(number, place))
     found = []
     for number in sorted(rows, key=lambda number: (places[number], -len(by[number]), number)):
-        reason = refusal(rows[number], stress_horizon=stress_horizon)
+        row = rows[number]
+        steps = stress_horizon(row) if callable(stress_horizon) else stress_horizon
+        reason = refusal(row, stress_horizon=steps)
         if reason is not None:
-            found.append({**rows[number], "reason": reason, "by": by[number]})
+            found.append({**row, "reason": reason, "by": by[number]})
     return found[:most]
 
 

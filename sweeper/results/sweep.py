@@ -69,25 +69,26 @@ class SweepHandle:
         ranking = self.ranking()
         if not ranking:
             raise SweepError(f"no trial of {self.name!r} has ended yet")
-        stress = self.spec.stress
         first = standing.chosen(ranking)
         if first is None:
             raise self._nothing_held(len(ranking))
         stressed = "stress_runs" in first
         refused = self.refused()
+        spec, config = self.spec, first["config"]
+        steps = spec.steps(config)
         evidence = {k: v for k, v in first.items() if k not in ("config", "origin", "rank")}
         return {
             "schema": EXPORT_SCHEMA,
             "sweep": self.name,
-            "config": first["config"],
+            "config": config,
             "proven": {
-                "task": self.spec.task,
-                "task_args": self.spec.task_args,
-                "horizon": stress.steps(self.spec.horizon) if stressed else self.spec.horizon,
-                "searched_horizon": self.spec.horizon,
-                "seeds": self.spec.seed_list,
+                "task": spec.task,
+                "task_args": {**spec.task_args, **config.get("task_args", {})},
+                "horizon": spec.stress_steps(config) if stressed else steps,
+                "searched_horizon": steps,
+                "seeds": spec.seed_list,
                 "stress_seeds": list(self._stress_seeds) if stressed else [],
-                "dtype": self.spec.dtype,
+                "dtype": spec.dtype,
                 "stress_tested": stressed,
             },
             "evidence": evidence,
@@ -106,8 +107,10 @@ class SweepHandle:
 
     def broken(self) -> list[dict[str, Any]]:
         """Every trial that broke, in the order of the ranking: each with `reason` and `by`."""
-        steps = self.spec.stress.steps(self.spec.horizon)
-        reasons = ((row, refusal(row, stress_horizon=steps)) for row in self.ranking())
+        steps = self.spec.stress_steps
+        reasons = (
+            (row, refusal(row, stress_horizon=steps(row["config"]))) for row in self.ranking()
+        )
         return [
             {**row, "reason": reason, "by": [f"rank {row['rank']}"]}
             for row, reason in reasons

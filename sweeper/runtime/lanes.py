@@ -21,10 +21,11 @@ import torch
 from ray import tune
 
 from sweeper.errors import SweepError
-from sweeper.lane.lane import COMPILING_S, GivenUpError, Lane, LaneSettings
+from sweeper.lane.lane import COMPILING_S, GivenUpError, Lane
 from sweeper.lane.memory import use_huge_pages
 from sweeper.lane.protocol import Report
 from sweeper.lane.serving import new_identity, serve
+from sweeper.lane.settings import LaneSettings
 from sweeper.optim.compiler import warm_up
 from sweeper.runtime import logs, plan
 from sweeper.runtime.study_actor import StudyOverRay

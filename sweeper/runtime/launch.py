@@ -18,6 +18,7 @@ from sweeper.runtime import plan
 from sweeper.runtime.progress import Progress
 from sweeper.runtime.recorder import Recorder
 from sweeper.runtime.signals import signals_interrupt
+from sweeper.runtime.variants import resolve
 from sweeper.spec import SweepSpec
 from sweeper.study import cleaning, mirror
 from sweeper.study.database import Fenced, Unavailable, check_server
@@ -76,9 +77,10 @@ def resume(
     """
     folder = find(name, storage)
     spec = _with_more_trials(folder.read_spec(), add_trials)
-    check(spec)
+    is_finished = _is_finished(folder, spec)
+    check(spec, trains=not is_finished)
     console = console or Console(stderr=True)
-    if _is_finished(folder, spec):
+    if is_finished:
         return _finished(folder, spec, console)
     with locked(folder.path, "launch.lock"):
         return _run(folder, spec, local=local, console=console)
@@ -91,8 +93,11 @@ def _with_more_trials(spec: SweepSpec, count: int) -> SweepSpec:
     return spec_module.check({**spec.model_dump(mode="json"), "budget": budget.model_dump()})
 
 
-def check(spec: SweepSpec) -> Folder:
+def check(spec: SweepSpec, *, trains: bool = True) -> Folder:
     """Everything that can be known to go wrong before something is started.
+
+    Args:
+        trains: whether anything is to be trained: then the task is tried.
 
     Raises:
         SweepError: unwritable storage, a task that can't be built or doesn't return the metrics of
@@ -102,7 +107,8 @@ def check(spec: SweepSpec) -> Folder:
     problem = unwritable(folder.path.parent)
     if problem:
         raise problem
-    plan.check_task(spec)
+    if trains:
+        plan.check_task(spec)
     if spec.study_url is not None:
         check_server(spec.study_url)
     if spec.search.mirror is not None:
@@ -113,11 +119,12 @@ def check(spec: SweepSpec) -> Folder:
 
 
 def _resolve(spec: SweepSpec | Mapping[str, Any] | str | Path) -> SweepSpec:
+    """The spec, read, checked, and with what only the task knows."""
     if isinstance(spec, SweepSpec):
-        return spec
+        return resolve(spec)
     if isinstance(spec, Mapping):
-        return spec_module.check(dict(spec))
-    return spec_module.load(Path(spec))
+        return resolve(spec_module.check(dict(spec)))
+    return resolve(spec_module.load(Path(spec)))
 
 
 def _as_begun(folder: Folder, spec: SweepSpec) -> SweepSpec:

@@ -6,14 +6,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-
-import torch
 
 from sweeper.errors import SweepError
 from sweeper.lane.lane import Lane
+from sweeper.lane.memory import one_thread
 from sweeper.lane.protocol import Answer, Report
 from sweeper.lane.serving import new_identity, serve
 from sweeper.runtime import plan
@@ -68,7 +66,7 @@ def run_local(
         SweepError: memory, the storage or the database don't suffice.
     """
     database = folder.database()
-    with locked(folder.path, "study.lock"), database.lock(wait_s=10), _one_thread():
+    with locked(folder.path, "study.lock"), database.lock(wait_s=10), one_thread():
         database.join_launch(launch)
         try:
             _Run(folder, spec, database, launch, show).run()
@@ -160,14 +158,3 @@ class _Run:
         self._slots = plan.halved(capacity, why)
         self._database.put_meta(slots=self._slots)
         return int(self._slots["capacity"])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread, as every lane has: the same numbers as on Ray."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

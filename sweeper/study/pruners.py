@@ -11,7 +11,7 @@ from optuna import pruners
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, SuccessiveHalvingPruner
 
-from sweeper.lane.rungs import passed, rung_steps
+from sweeper.lane.rungs import matched, passed, rung_steps
 from sweeper.pruning import Pruning
 from sweeper.ranking.objective import Result
 from sweeper.ranking.objectives import Objective, metric_costs
@@ -26,7 +26,7 @@ _BELOW_EVERY_LOG = -400.0
 
 
 def make_pruner(pruning: Pruning, horizon: int) -> BasePruner | None:
-    """Optuna's pruner; None where nothing is pruned. Its steps are those of a run.
+    """Optuna's pruner; None where nothing is pruned. Its steps are those of the longest run.
 
     Those of wilcoxon are indices of seeds.
     """
@@ -56,7 +56,8 @@ class Comparison:
 
     At a rung that is log10 of the loss of the worst seed, among those that a trial starts with:
     what it earns by racing comes when they have ended. For wilcoxon it is what each seed came to.
-    A metric that is maximised turns the sign.
+    A metric that is maximised turns the sign. Rungs go by those of the longest run: a shorter one
+    is compared at the same share of its own horizon.
 
     Args:
         book: has what ended.
@@ -67,15 +68,16 @@ class Comparison:
         self._book, self._objective = book, spec.objectives[0]
         self._by_rungs = spec.pruning.by_rungs
         self._seeds, self._first_seeds = len(spec.seed_list), spec.first_seeds
-        self._horizon = spec.horizon
-        self._steps = rung_steps(spec.horizon)
-        self._losses: dict[int, dict[int, float]] = {}  # by rung, of runs that were heard of
+        self._longest = spec.lengths[-1]
+        self._matched: dict[int, dict[int, int]] = {}  # rungs of a run, by its horizon
+        self._losses: dict[int, dict[int, float]] = {}  # by step, of runs that were heard of
 
     def note(self, rungs: Mapping[int, Sequence[tuple[int, float]]]) -> None:
         """Take what lanes report of the runs that they hold: the same again says nothing new."""
         for run, reached in rungs.items():
             known = self._losses.setdefault(run, {})
-            known |= {step: loss for step, loss in reached if step in self._steps}
+            own = set(self._rungs(self._book.runs[run]).values())
+            known |= {step: loss for step, loss in reached if step in own}
 
     def forget(self, trial: int) -> None:
         """A trial was told."""
@@ -91,20 +93,34 @@ class Comparison:
         costs = self._at_rungs(trial) if self._by_rungs else self._by_seed(trial)
         return {at: self._objective.value(min(cost, _LARGEST)) for at, cost in costs.items()}
 
+    def own_step(self, trial: int, rung: int) -> int:
+        """The step of a trial's own runs at a rung."""
+        return self._rungs(self._book.rows(trial)[0]).get(rung, rung)
+
     def _at_rungs(self, trial: int) -> dict[int, float]:
         rows = sorted(self._book.rows(trial), key=lambda row: row.run.id)[: self._first_seeds]
         losses = [self._losses_of(row) for row in rows]
-        shared = [step for step in self._steps if all(step in own for own in losses)]
-        return {step: max(score(own[step]) for own in losses) for step in shared}
+        rungs = self._rungs(rows[0])
+        shared = [rung for rung, step in rungs.items() if all(step in own for own in losses)]
+        return {rung: max(score(own[rungs[rung]]) for own in losses) for rung in shared}
 
     def _losses_of(self, row: RunRow) -> Mapping[int, float]:
+        """Losses of a run by its own steps."""
         result = row.result
         if result is None:
             return self._losses.get(row.run.id, {})
-        found = dict(passed(result["curve"], self._steps))
-        if result["steps"] < self._horizon:  # non-finite or hopeless
-            found |= {step: math.inf for step in self._steps if step not in found}
+        steps = set(self._rungs(row).values())
+        found = dict(passed(result["curve"], steps))
+        if result["steps"] < row.run.horizon:  # non-finite or hopeless
+            found |= {step: math.inf for step in steps if step not in found}
         return found
+
+    def _rungs(self, row: RunRow) -> dict[int, int]:
+        """The steps of a run at the rungs."""
+        horizon = row.run.horizon
+        if horizon not in self._matched:
+            self._matched[horizon] = matched(horizon, self._longest)
+        return self._matched[horizon]
 
     def _by_seed(self, trial: int) -> dict[int, float]:
         return {

@@ -66,7 +66,7 @@ def order(
         runs={trial.number: results.get(trial.number, ()) for trial in searched},
         stress={t.stress["of"]: results[t.number] for t in tests if _is_itself(t) and t.stress},
         cvar=spec.stability.limits().cvar,
-        early_step=round(_EARLY_SHARE * spec.horizon),
+        early_step={t.number: round(_EARLY_SHARE * spec.steps(t.config)) for t in searched},
         objectives=spec.objectives,
     )
     said = _said(tests)
@@ -97,7 +97,7 @@ def refused(database: Database, spec: SweepSpec) -> list[dict[str, Any]]:
     for policy in _OTHERS:
         with suppress(SweepError):  # nothing to rank by, where all diverged at once
             rankings[policy] = order(spec, trials, results, policy)
-    return tempting(rankings, stress_horizon=spec.stress.steps(spec.horizon))
+    return tempting(rankings, stress_horizon=lambda row: spec.stress_steps(row["config"]))
 
 
 def chosen(ranking: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from typing import Any
 
 from sweeper.errors import SweepError
@@ -77,13 +77,12 @@ class _Stage:
         self._spec, self._trials, self._results = spec, trials, results
         tests = [trial for trial in trials if trial.origin == STRESS]
         self._tested = {(t.stress["of"], t.stress["change"]): t for t in tests if t.stress}
-        self._horizon = spec.stress.steps(spec.horizon)
         self._seeds = fresh_seeds(spec.seed_list, spec.stress.seeds)
         searched = [trial for trial in trials if trial.origin != STRESS]
         self._configs = {trial.number: trial.config for trial in searched}
         steps = sum(int(run["steps"]) for t in searched for run in results.get(t.number, ()))
         self._budget = spec.stress.budget * steps
-        self._spent = sum(self._cost(results.get(t.number, ())) for t in tests)
+        self._spent = sum(self._cost(t.config, results.get(t.number, ())) for t in tests)
         # As the search alone has it: later the stress test itself moves them.
         ranked = order(spec, searched, results)
         self._holding = [row["trial"] for row in ranked if is_feasible(row)]
@@ -113,7 +112,8 @@ class _Stage:
         """The neighbours of the first few that held; of each all or none."""
         ranked = order(self._spec, self._trials, self._results)
         held = [row["trial"] for row in ranked if self._held(row["trial"])]
-        names = {p.name.rpartition(".")[2] for p in self._spec.parsed_space.flat()}
+        searched = (parameter.name for parameter in self._spec.parsed_space.flat())
+        names = {n.rpartition(".")[2] for n in searched if not n.startswith("task_args.")}
         found: list[Case] = []
         left = self._budget - self._spent
         for number in held[: self._spec.stress.neighbours]:
@@ -143,15 +143,16 @@ class _Stage:
         ]
 
     def _affordable(self, tests: list[Case], left: float) -> list[Case]:
-        each = self._cost(self._seeds)
-        return tests[: max(0, int(left // each))]
+        """The first ones, as far as the run-steps that are left go."""
+        spent = accumulate(self._cost(test.config, test.seeds) for test in tests)
+        return tests[: sum(cost <= left for cost in spent)]
 
     def _cost_of(self, tests: Sequence[Case]) -> int:
-        return sum(self._cost(test.seeds) for test in tests)
+        return sum(self._cost(test.config, test.seeds) for test in tests)
 
-    def _cost(self, runs: Sequence[Any]) -> int:
+    def _cost(self, config: Mapping[str, Any], runs: Sequence[Any]) -> int:
         """Run-steps set aside for so many runs, whether they came to their end or not."""
-        return len(runs) * self._horizon
+        return len(runs) * self._spec.stress_steps(config)
 
 
 def fresh_seeds(used: Sequence[int], number: int) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from sweeper.study.database import Change, Database, Unavailable
 from sweeper.study.hours import Hours
 from sweeper.study.inquests import Inquests
 from sweeper.study.leases import Death, Leases
+from sweeper.study.programs import Grouping
 from sweeper.study.suspects import Suspects
 from sweeper.study.trials import Trials, open_trials_limit
 
@@ -59,6 +60,7 @@ class Study:
         self._is_adaptive = open_trials_limit(spec) is not None
         self._book = Book(database)
         self._trials = Trials(self._book, spec)
+        self._grouping = Grouping(self._book, spec)
         self._hours = Hours(clock, float(database.meta("elapsed_s") or 0.0))
         rows = self._book.open_runs()
         hold_until, listening = clock() + hold_back_s, self._hours.listening
@@ -281,13 +283,14 @@ class Study:
     def _portion(self, report: Report) -> int:
         """Runs to give at once. An adaptive search fills a pack by quarters: its rows then end at
         different times, and proposing their successors overlaps with the training of the others.
+        Those of several programs do so anyway, as their packs are trained one after another.
         """
-        if not self._is_adaptive:
+        if not self._is_adaptive or self._grouping.is_several:
             return report.room
         return min(report.room, max(1, math.ceil(report.capacity / 4)))
 
     def _choose(self, report: Report, room: int) -> list[int]:
-        """Runs that nobody has, oldest trial first; new trials are started as far as they may."""
+        """Runs that nobody has, see Grouping; new trials are started as far as they may."""
         mine = self._leases.of(report.who.process)
         if room <= 0 or any(run in self._suspects for run in mine):
             return []
@@ -298,11 +301,11 @@ class Study:
                 self._apart.add(report.who.process)
                 return group[:room] if is_empty else []
             self._apart.discard(report.who.process)
-        chosen = self._unsuspected(room)
+        chosen = self._unsuspected(report, room)
         missing = room - len(chosen)
         if missing > 0 and self._propose(missing):
             self._do(self._start)
-            chosen = self._unsuspected(room)
+            chosen = self._unsuspected(report, room)
         return chosen
 
     def _propose(self, runs: int) -> bool:
@@ -327,9 +330,9 @@ class Study:
             self._leases.give_back(run)
         return tuple(mine)
 
-    def _unsuspected(self, most: int) -> list[int]:
+    def _unsuspected(self, report: Report, most: int) -> list[int]:
         free = (run for run in self._leases.free() if run not in self._suspects)
-        return list(islice(free, most))
+        return list(islice(self._grouping.ordered(free, report.held), most))
 
     def _start(self) -> None:
         self._leases.offer(self._trials.add_proposed())

@@ -24,6 +24,7 @@ from sweeper.study.database import (
     Change,
     Trial,
 )
+from sweeper.study.programs import count_programs, open_factor
 from sweeper.study.pruners import Comparison, make_pruner
 from sweeper.study.samplers import ADAPTIVE
 from sweeper.study.search import Search
@@ -33,9 +34,12 @@ from sweeper.study.stress import FIRST_RUN, FIRST_TRIAL, Case, missing
 def open_trials_limit(spec: SweepSpec) -> int | None:
     """Trials to train at once: an adaptive sampler learns nothing from those still running.
 
-    A quarter more may be proposed ahead, so that a free slot finds its next run waiting.
+    A quarter more may be proposed ahead, so that a free slot finds its next run waiting. For
+    several programs there are more, see sweeper.study.programs.
     """
-    return max(1, spec.budget.trials // 8) if spec.search.sampler in ADAPTIVE else None
+    if spec.search.sampler not in ADAPTIVE:
+        return None
+    return max(1, int(spec.budget.trials / 8 * open_factor(count_programs(spec))))
 
 
 class Trials:
@@ -54,14 +58,13 @@ class Trials:
         self._baselines, self._seeds = spec.baselines, spec.seed_list
         self._objectives, search = spec.objectives, spec.search
         self.comparison = Comparison(book, spec)
-        pruner = make_pruner(spec.pruning, spec.horizon)
+        pruner = make_pruner(spec.pruning, spec.lengths[-1])
         self._search = Search(
             spec.parsed_space, search.sampler, search.seed, self._objectives, pruner
         )
         searched = [t for t in book.trials.values() if t.origin == SEARCH]
         self._search.rebuild(searched, {t.number: self._compared(t) for t in searched})
         self._proposed: list[tuple[Trial, list[Run]]] = []  # asked for, not yet in the database
-        self._stress_horizon = spec.stress.steps(spec.horizon)
         self._tests: tuple[int, list[Case]] | None = None  # by the number of told trials
         self.best: dict[str, Any] | None = None
         for trial in book.trials.values():
@@ -89,8 +92,9 @@ class Trials:
         run = FIRST_RUN + sum(len(self._book.rows(FIRST_TRIAL + done)) for done in range(count))
         self._proposed = []
         for number, test in enumerate(tests, start=FIRST_TRIAL + count):
+            steps = self._spec.stress_steps(test.config)
             runs = [
-                Run(run + index, number, test.config, seed, self._stress_horizon)
+                Run(run + index, number, test.config, seed, steps)
                 for index, seed in enumerate(test.seeds)
             ]
             said = {"of": test.of, "change": test.change}
@@ -130,7 +134,8 @@ class Trials:
             known = [result for result in results if result is not None]
             if len(known) < len(results):
                 continue
-            trial, result = self._book.trials[number], self._result(known)
+            trial = self._book.trials[number]
+            result = self._result(trial.config, known)
             further = self._further(trial, result)
             if not further:
                 place = self._book.told + len(told) + 1
@@ -194,7 +199,8 @@ class Trials:
         return found
 
     def _end_early(self, trial: Trial, shown: Mapping[int, float], at: int, place: int) -> Trial:
-        where = f"at step {at}" if self._spec.pruning.by_rungs else f"after {len(shown)} seeds"
+        step = self.comparison.own_step(trial.number, at)
+        where = f"at step {step}" if self._spec.pruning.by_rungs else f"after {len(shown)} seeds"
         reason = f"pruned {where} by {self._spec.pruning.name}"
         rungs = [[step, value] for step, value in sorted(shown.items())]
         return replace(trial, state=PRUNED, told=place, error=reason, rungs=rungs)
@@ -209,14 +215,14 @@ class Trials:
             self.comparison.forget(trial.number)
         return obsolete
 
-    def _result(self, runs: list[Mapping[str, Any]]) -> dict[str, Any]:
+    def _result(self, config: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]:
         limits = self._limits
         found = trial_result(
             runs,
             climb=limits.climb,
             give_back=limits.give_back,
             cvar=limits.cvar,
-            stress_horizon=self._spec.probed_steps or 0,
+            stress_horizon=self._spec.probed_steps(config) or 0,
         )
         return found | objective_values(found, runs, self._objectives, limits.cvar)
 
@@ -233,7 +239,7 @@ class Trials:
     def _run(self, number: int, config: dict[str, Any], index: int) -> Run:
         """The run of a trial of the search on its seed of that index."""
         run = number * len(self._seeds) + index
-        return Run(run, number, config, self._seeds[index], self._spec.horizon)
+        return Run(run, number, config, self._seeds[index], self._spec.steps(config))
 
     def _tell(self, trial: Trial) -> None:
         number = trial.number - len(self._baselines)

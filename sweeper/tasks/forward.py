@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -53,7 +52,7 @@ class Forward:
         }
         arguments = (inputs,) if isinstance(inputs, Tensor) else inputs
         functions = Functions(key)
-        with functions, _mixed(self._task, row):
+        with functions, self._task.precision(row.device):
             loss = self._task.loss(functional_call(self.model, state, arguments), targets)
         _check_loss(loss)
         self.calls = functions.calls
@@ -72,13 +71,6 @@ def _check_loss(loss: object) -> None:
         allowed="a scalar floating-point tensor",
         cure="Reduce it over the batch: loss.mean() or loss.sum().",
     )
-
-
-def _mixed(task: Task, row: Tensor) -> AbstractContextManager[Any]:
-    if task.mixed_precision is None:
-        return nullcontext()
-    # The cache would keep casts of one row's parameters for the next.
-    return torch.autocast(row.device.type, torch.bfloat16, cache_enabled=False)
 
 
 @contextmanager

@@ -194,6 +194,19 @@ class Functions(TorchFunctionMode):
         return found if out is None else out.copy_(found)
 
 
+    # Normalisation
+
+    def batch_norm(self, x: Tensor, mean: Tensor | None, *args: Any, **kwargs: Any) -> Tensor:
+        """In the dtype of its statistics: under torch.autocast a packed one takes no other."""
+        kept = x if mean is None else x.to(mean.dtype)
+        return F.batch_norm(kept, mean, *args, **kwargs).to(x.dtype)
+
+
+    def weight_norm(self, direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
+        """By its formula (Salimans and Kingma 2016, 1602.07868): the kernel isn't batched."""
+        return direction * (length / torch.norm_except_dim(direction, 2, dim))
+
+
 def _size(given: tuple[Any, ...], rest: Mapping[str, Any]) -> tuple[int, ...]:
     """Of `rand(2, 3)`, `rand((2, 3))` and `rand(size=(2, 3))`."""
     if "size" in rest:
@@ -219,6 +232,8 @@ _REPLACED: dict[Any, str] = {
     Tensor.bernoulli_: "bernoulli_",
     Tensor.uniform_: "uniform_",
     Tensor.normal_: "normal_",
+    F.batch_norm: "batch_norm",
+    torch._weight_norm: "weight_norm",
     F.scaled_dot_product_attention: "attention",
     F.multi_head_attention_forward: "multi_head_attention",
     torch.lstm: "lstm",

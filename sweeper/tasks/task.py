@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -136,6 +136,14 @@ class Task:
         if self.init is not None:
             model.load_state_dict(dict(self.init(seed)))
         return model.train()
+
+    def precision(self, device: str | torch.device = "cpu") -> AbstractContextManager[Any]:
+        """Within it forward and loss are computed as `mixed_precision` says."""
+        if self.mixed_precision is None:
+            return nullcontext()
+        # The cache would keep casts of one run's parameters for the next.
+        kind = torch.device(device).type
+        return torch.autocast(kind, torch.bfloat16, cache_enabled=False)
 
     @contextmanager
     def step(self, seed: int, step: int, device: str = "cpu") -> Iterator[Functions]:

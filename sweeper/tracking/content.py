@@ -130,7 +130,7 @@ def sweep_params(spec: SweepSpec) -> dict[str, str]:
     values = {
         "task": spec.task,
         "task_args": json.dumps(spec.task_args, sort_keys=True),
-        "horizon": spec.horizon,
+        "horizon": spec.horizon if isinstance(spec.horizon, int) else str(spec.horizon),
         "seeds": json.dumps(spec.seed_list),
         "dtype": spec.dtype,
         "sampler": spec.search.sampler,

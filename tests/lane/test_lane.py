@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from sweeper.lane.lane import GivenUpError, Lane, LaneSettings, chunk_length
+from sweeper.lane.lane import GivenUpError, Lane
 from sweeper.lane.pack import Machine
 from sweeper.lane.protocol import Answer, Identity, Report
 from sweeper.lane.rungs import rung_steps
+from sweeper.lane.settings import LaneSettings
 from sweeper.lane.storage import Storage
+from sweeper.lane.timed_pack import chunk_length
 from sweeper.spec import check
 from sweeper.stability.limits import Limits
 from sweeper.study.database import Database
@@ -64,7 +66,6 @@ class Home:
             capacity=4,
             machine=Machine("cpu", "float32", compiled=False),
             limits=Limits(),
-            horizon=self.spec.horizon,
             **{"chunk_s": 0.004, "save_s": 1000.0, **changes},
         )
         return Lane(Identity(process, 0, "here"), settings, self.study, self.storage)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sweeper.lane import rows, trajectories
-from sweeper.lane.lane import Lane, LaneSettings
+from sweeper.lane.lane import Lane
 from sweeper.lane.pack import Machine, Pack
 from sweeper.lane.probe_log import ProbeLog
 from sweeper.lane.probe_steps import probe_steps
@@ -20,6 +20,7 @@ from sweeper.lane.probing import Probing, snapshots
 from sweeper.lane.protocol import Answer, Grant, Identity, Report
 from sweeper.lane.record import Record
 from sweeper.lane.run import Run
+from sweeper.lane.settings import LaneSettings
 from sweeper.lane.storage import Storage
 from sweeper.optim.configuration import parse
 from sweeper.stability.limits import Limits
@@ -60,7 +61,6 @@ def lane_of(
         task=task,
         machine=EAGER,
         limits=Limits(),
-        horizon=horizon,
         stress_horizon=4 * horizon if probe else None,
         **given,
     )

@@ -12,7 +12,7 @@ from live_sweeps import assert_whole, mlflow_children, run, write_spec
 import sweeper
 from sweeper.errors import SweepError
 from sweeper.results.sweep import SweepHandle
-from sweeper.runtime import plan
+from sweeper.runtime import variants
 from sweeper.spec import check
 from sweeper.study.folder import Folder
 from sweeper.tasks.task import Task
@@ -34,7 +34,7 @@ def broken() -> Task:
     def evaluate(model: object) -> dict[str, float]:
         raise RuntimeError("no data")
 
-    digits = plan.task_name(check({**DIGITS, "name": "a"})).build()
+    digits = variants.task_name(check({**DIGITS, "name": "a"})).build()
     return Task(model=digits.model, loss=digits.loss, data=digits.data, evaluate=evaluate)
 
 

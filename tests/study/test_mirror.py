@@ -19,7 +19,7 @@ from postgres_server import Server
 
 from sweeper.errors import SweepError
 from sweeper.optim.configuration import parse
-from sweeper.space import parse_space
+from sweeper.space_parser import parse_space
 from sweeper.spec import SweepSpec, check
 from sweeper.study import mirror as mirror_module
 from sweeper.study.database import COMPLETE, FAIL, PRUNED, Database, Trial

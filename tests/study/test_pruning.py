@@ -12,7 +12,7 @@ from stub_lane import HORIZON, Home, StubLane, spec_with
 from watched_database import WatchedDatabase
 
 from sweeper.lane.record import curve_steps
-from sweeper.lane.rungs import passed, rung_steps
+from sweeper.lane.rungs import matched, passed, rung_steps
 from sweeper.study.database import COMPLETE, PRUNED, Trial, Unavailable
 from sweeper.study.pruners import Comparison, score
 from sweeper.study.study import Study
@@ -63,6 +63,45 @@ def test_rungs_are_on_the_curve(horizon: int) -> None:
         assert steps[0] <= 0.011 * horizon and 0.25 * horizon <= steps[-1] <= 0.5 * horizon
     curve: list[list[float | None]] = [[int(s), 0.5, None] for s in curve_steps(horizon)]
     assert passed(curve, steps) == tuple((step, 0.5) for step in steps)
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 20, 100, 440, 3580, 14320])
+def test_rungs_are_at_the_same_share_of_every_run(horizon: int) -> None:
+    longest = 3580
+    found = matched(horizon, longest)
+    assert set(found.values()) <= set(rung_steps(horizon))  # what lanes report
+    assert (set(found) == set(rung_steps(longest))) == (horizon > 2)
+    assert matched(longest, longest) == {step: step for step in rung_steps(longest)}
+    if horizon >= 440:
+        for rung, step in found.items():
+            assert step / horizon == pytest.approx(rung / longest, rel=0.3, abs=0.01)
+
+
+def test_batch_sizes_are_compared_at_the_same_share_of_their_horizons(tmp_path: Path) -> None:
+    space = {"lr": {"log_uniform": [1e-5, 1e-1]}, "batch_size": {"choice": [8, 64]}}
+    horizon = {"epochs": 20, "dataset": 1437, "batch_size": 64}
+    home = home_of(tmp_path, space=space, horizon=horizon)
+    study, lane = home.study(), home.lane("a")
+    lane.sync(study, room=6)
+    rows = {row.run.id: row.run for row in home.database().runs()}
+    size = {run: one.config["batch_size"] for run, one in rows.items()}
+    assert set(size.values()) == {8, 64}
+    assert all(one.horizon == {8: 3580, 64: 440}[size[run]] for run, one in rows.items())
+    comparison = study._trials.comparison
+
+    def reached(run: int, share: float, loss: float) -> tuple[tuple[int, float], ...]:
+        steps = rung_steps(rows[run].horizon)
+        return tuple((s, loss) for s in steps if s <= share * rows[run].horizon)
+
+    short, long = (next(run for run in size if size[run] == one) for one in (64, 8))
+    lane.sync(study, rungs={short: reached(short, 0.2, 0.1), long: reached(long, 0.2, 1.0)})
+    assert comparison.values(short).keys() == comparison.values(long).keys()
+    assert set(comparison.values(short).values()) == {-1.0}
+    lane.sync(study, rungs={short: reached(short, 0.5, 0.1), long: reached(long, 0.2, 1.0)})
+    assert len(comparison.values(short)) > len(comparison.values(long))
+    rung = max(comparison.values(short))
+    assert comparison.own_step(rows[short].trial, rung) == max(rung_steps(440))
+    assert comparison.steps_of(short) == max(rung_steps(440)) + 1
 
 
 def test_scores_are_finite_and_keep_the_order_of_losses() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from sweeper.ranking.objectives import DEFAULT, ROBUST_LOSS, Objective
-from sweeper.space import Choice, parse_space
+from sweeper.space import Choice
+from sweeper.space_parser import parse_space
 from sweeper.study.database import COMPLETE, FAIL, RUNNING, Trial
 from sweeper.study.samplers import ADAPTIVE
 from sweeper.study.search import Search, told

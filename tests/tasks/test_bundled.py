@@ -110,9 +110,9 @@ def test_every_bundled_task_builds(name: str) -> None:
         ("perceptron", {"data_seed": -1}, "an int >= 0"),
         ("digits", {"batch_size": 0}, "an int from 1 to 1437"),
         ("digits", {"hidden": "many"}, "task_args.hidden"),
-        ("no_such_module_here:build", {}, "can't import"),
-        ("sweeper.tasks.digits:nothing", {}, "can't import"),
-        ("sweeper.tasks.digits:_HELD_OUT", {}, "can't be called"),
+        ("no_such_module_here:build", {}, "no module"),
+        ("sweeper.tasks.digits:nothing", {}, "no function"),
+        ("sweeper.tasks.digits:_HELD_OUT", {}, "no function '_HELD_OUT'"),
         ("../evil:build", {}, "unknown task"),
     ],
 )

@@ -18,9 +18,10 @@ from mlflow import MlflowClient
 
 from sweeper import spec
 from sweeper.errors import SweepError
-from sweeper.lane.lane import Lane, LaneSettings
+from sweeper.lane.lane import Lane
 from sweeper.lane.pack import Machine
 from sweeper.lane.protocol import Identity
+from sweeper.lane.settings import LaneSettings
 from sweeper.study.folder import Folder
 from sweeper.study.study import Study
 from sweeper.tasks.registry import TaskName
@@ -73,7 +74,7 @@ def make(storage: Path, trials: int = TRIALS) -> Folder:
         folder.create(wanted)
     database = folder.database()
     settings = LaneSettings(
-        TaskName(wanted.task, {}), 12, Machine(compiled=False), wanted.stability.limits(), 200
+        TaskName(wanted.task, {}), 12, Machine(compiled=False), wanted.stability.limits()
     )
     who = Identity(f"lane{trials}", 0, "here")
     Lane(who, settings, Study(database, wanted), folder.storage).run()
