@@ -98,6 +98,13 @@ class Functions(TorchFunctionMode):
         found = torch.where(kept, x / (1 - p) if p < 1 else x, 0.0)
         return x.copy_(found) if inplace else found
 
+    # Spectral norm
+
+    def normalize(self, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        """Into a tensor that is kept: `out=` has no rule for a batch of models."""
+        found = F.normalize(*args, **kwargs)
+        return found if out is None else out.copy_(found)
+
     # Random tensors
 
     def rand(self, *given: Any, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
@@ -174,33 +181,12 @@ class Functions(TorchFunctionMode):
         rebound.__defaults__, rebound.__kwdefaults__ = plain.__defaults__, plain.__kwdefaults__
         return rebound(*args, **kwargs)
 
-    # Layers whose kernels have no rule for a batch of models
-
-    def lstm(self, *args: Any, **kwargs: Any) -> Any:
-        """Without the float32 kernel of the CPU's library."""
-        before = torch._C._get_mkldnn_enabled()
-        torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags warns
-        try:
-            return torch.lstm(*args, **kwargs)
-        finally:
-            torch._C._set_mkldnn_enabled(before)
-
-    def weight_norm(self, v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-        return v * (g / torch.norm_except_dim(v, 2, dim))
-
-    def normalize(self, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
-        """Spectral norm writes into the vectors that it keeps."""
-        found = F.normalize(*args, **kwargs)
-        return found if out is None else out.copy_(found)
-
-
     # Normalisation
 
     def batch_norm(self, x: Tensor, mean: Tensor | None, *args: Any, **kwargs: Any) -> Tensor:
         """In the dtype of its statistics: under torch.autocast a packed one takes no other."""
         kept = x if mean is None else x.to(mean.dtype)
         return F.batch_norm(kept, mean, *args, **kwargs).to(x.dtype)
-
 
     def weight_norm(self, direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
         """By its formula (Salimans and Kingma 2016, 1602.07868): the kernel isn't batched."""
@@ -223,6 +209,7 @@ _REPLACED: dict[Any, str] = {
     F.dropout3d: "feature_dropout",
     F.alpha_dropout: "alpha_dropout",
     F.feature_alpha_dropout: "feature_alpha_dropout",
+    F.normalize: "normalize",
     torch.rand: "rand",
     torch.randn: "randn",
     torch.rand_like: "rand_like",
@@ -236,7 +223,4 @@ _REPLACED: dict[Any, str] = {
     torch._weight_norm: "weight_norm",
     F.scaled_dot_product_attention: "attention",
     F.multi_head_attention_forward: "multi_head_attention",
-    torch.lstm: "lstm",
-    torch._weight_norm: "weight_norm",
-    F.normalize: "normalize",
 }

@@ -142,7 +142,9 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "convolution": ("images", lambda: _convolution(bias=True)),
     "convolution1d": (
         "sequences",
-        lambda: nn.Sequential(nn.Conv1d(5, 4, 3, stride=2), nn.GELU(), nn.Flatten(), nn.Linear(12, 3)),
+        lambda: nn.Sequential(
+            nn.Conv1d(5, 4, 3, stride=2), nn.GELU(), nn.Flatten(), nn.Linear(12, 3)
+        ),
     ),
     "depthwise": (
         "images",
@@ -153,7 +155,8 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "transposed": (
         "images",
         lambda: nn.Sequential(
-            nn.ConvTranspose2d(3, 2, 2, stride=2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8, 3)
+            nn.ConvTranspose2d(3, 2, 2, stride=2), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+            nn.Linear(8, 3),
         ),
     ),
     "batch_norm": ("images", lambda: _convolution(nn.BatchNorm2d(4))),
@@ -181,7 +184,9 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "dropout2d": ("images", lambda: _convolution(nn.Dropout2d(0.3))),
     "dropout1d": (
         "sequences",
-        lambda: nn.Sequential(nn.Conv1d(5, 4, 3), nn.Dropout1d(0.3), nn.Flatten(), nn.Linear(24, 3)),
+        lambda: nn.Sequential(
+            nn.Conv1d(5, 4, 3), nn.Dropout1d(0.3), nn.Flatten(), nn.Linear(24, 3)
+        ),
     ),
     "alpha_dropout": ("vectors", lambda: _vectors(nn.SELU(), nn.AlphaDropout(0.2))),
     "feature_alpha_dropout": (
