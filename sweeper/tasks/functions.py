@@ -72,12 +72,24 @@ class Functions(TorchFunctionMode):
     def alpha_dropout(
         self, x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
     ) -> Tensor:
+        return self._alpha_dropout(x, p, x.shape, training, inplace)
+
+    def feature_alpha_dropout(
+        self, x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+    ) -> Tensor:
+        """Whole channels at once."""
+        size = (*x.shape[:2], *(1 for _ in x.shape[2:]))
+        return self._alpha_dropout(x, p, size, training, inplace)
+
+    def _alpha_dropout(
+        self, x: Tensor, p: float, size: tuple[int, ...], training: bool, inplace: bool
+    ) -> Tensor:
         """Klambauer et al. 2017 (1706.02515), equations 5 to 8: mean 0 and variance 1 are kept."""
         if not training or p == 0:
             return x
         saturated = -1.0507009873554805 * 1.6732632423543772
         scale = (1 - p) ** -0.5 * (1 + p * saturated**2) ** -0.5
-        kept = self._uniform(x.shape, x.dtype) >= p
+        kept = self._uniform(size, x.dtype) >= p
         found = scale * (torch.where(kept, x, saturated) - p * saturated)
         return x.copy_(found) if inplace else found
 
@@ -89,6 +101,13 @@ class Functions(TorchFunctionMode):
         kept = self._uniform(size, x.dtype) >= p
         found = torch.where(kept, x / (1 - p) if p < 1 else x, 0.0)
         return x.copy_(found) if inplace else found
+
+    # Spectral norm
+
+    def normalize(self, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        """Into a tensor that is kept: `out=` has no rule for a batch of models."""
+        found = F.normalize(*args, **kwargs)
+        return found if out is None else out.copy_(found)
 
     # Random tensors
 
@@ -208,6 +227,8 @@ _REPLACED: dict[Any, str] = {
     F.dropout2d: "feature_dropout",
     F.dropout3d: "feature_dropout",
     F.alpha_dropout: "alpha_dropout",
+    F.feature_alpha_dropout: "feature_alpha_dropout",
+    F.normalize: "normalize",
     torch.rand: "rand",
     torch.randn: "randn",
     torch.rand_like: "rand_like",
