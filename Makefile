@@ -34,6 +34,8 @@ ui: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput --task perceptron
 	$(BIN)/python -m benchmarks.throughput --task digits
+	$(BIN)/python -m benchmarks.throughput --task character_lm
+	$(BIN)/python -m benchmarks.throughput --task convolution
 
 PART ?= stability
 SCALE ?= 1
