@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sweeper.errors import SweepError
 from sweeper.ranking.evidence import Row
 from sweeper.ranking.objectives import Objective, objective_value
+from sweeper.results.report.fate import broke
 from sweeper.results.status import status
 from sweeper.results.sweep import SweepHandle
 from sweeper.spec import SweepSpec
 from sweeper.study import standing
 from sweeper.study.database import STRESS, RunRow, Trial
 from sweeper.study.folder import Folder
+from sweeper.study.importance import importance_for_cost, importance_for_failure
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,17 @@ class Facts:
     def objective(self) -> Objective:
         """The first one of the search."""
         return self.spec.objectives[0]
+
+    @cached_property
+    def importances(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Share of each parameter in the first objective, and in failing, see study.importance."""
+        space, trials = self.spec.parsed_space, list(self.trials.values())
+        costs = {row["trial"]: self.objective.cost(self.value(row)) for row in self.ranking}
+        broken = {row["trial"]: broke(row) for row in self.ranking}
+        return (
+            importance_for_cost(space, trials, costs),
+            importance_for_failure(space, trials, broken),
+        )
 
     @property
     def baselines(self) -> list[Row]:

@@ -6,12 +6,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from sweeper.ranking.evidence import finite
 from sweeper.results.report import style
 from sweeper.results.report.facts import Facts
-from sweeper.results.report.fate import broke
 from sweeper.results.report.section import Section, paragraph
-from sweeper.study.importance import importance_for_cost, importance_for_failure
 
 _MOST = 12
 _CAPTION = (
@@ -22,7 +19,7 @@ _CAPTION = (
 
 def section(facts: Facts) -> Section:
     """Two bars per hyperparameter, or why there are none."""
-    for_loss, for_failure = importances(facts)
+    for_loss, for_failure = facts.importances
     title = "Which hyperparameters decide"
     if not for_loss and not for_failure:
         return Section("importance", title, paragraph(_why_not(facts)))
@@ -33,17 +30,6 @@ def section(facts: Facts) -> Section:
     return Section("importance", title, html, {"importance": (figure, _CAPTION)})
 
 
-
-
-def importances(facts: Facts) -> tuple[dict[str, float], dict[str, float]]:
-    """Shares for the first objective, and for failure in the search or in the stress test."""
-    space, trials = facts.spec.parsed_space, list(facts.trials.values())
-    costs = {row["trial"]: facts.objective.cost(facts.value(row)) for row in facts.ranking}
-    failed = {row["trial"]: broke(row) for row in facts.ranking}
-    return (
-        importance_for_cost(space, trials, {n: finite(cost) for n, cost in costs.items()}),
-        importance_for_failure(space, trials, failed),
-    )
 
 
 def _why_not(facts: Facts) -> str:

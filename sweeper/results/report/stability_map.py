@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -15,7 +16,6 @@ from sweeper.ranking.evidence import Row
 from sweeper.results.report import parameters, style
 from sweeper.results.report.facts import Facts
 from sweeper.results.report.fate import FATES, Fate, fate
-from sweeper.results.report.importance import importances
 from sweeper.results.report.section import Section
 from sweeper.space import Parameter
 
@@ -48,7 +48,7 @@ def _axes(facts: Facts, x: str | None, y: str | None) -> tuple[Parameter, Parame
     given = [parameters.named(facts, name) for name in (x, y) if name is not None]
     if len(given) == 2:
         return given[0], given[1]
-    for_loss, for_failure = importances(facts)
+    for_loss, for_failure = facts.importances
     weights = {n: for_loss.get(n, 0.0) + for_failure.get(n, 0.0) for n in known}
     likely = [n for n in ("lr", "eps") if n in known] if {"lr", "eps"} <= set(known) else []
     order = likely + sorted(weights, key=lambda n: -weights[n])
@@ -76,8 +76,7 @@ def _figure(facts: Facts, x: Parameter, y: Parameter) -> Figure:
             used.append(kind)
     pruned = _draw_pruned(ax, facts, x, y)
     _ring(ax, facts, places)
-    mappable = matplotlib_mappable(norm, facts)
-    bar = figure.colorbar(mappable, ax=ax, pad=0.01, aspect=30)
+    bar = figure.colorbar(ScalarMappable(norm, _colours(facts)), ax=ax, pad=0.01, aspect=30)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.set_label(style.plain(_value_name(facts)))
     handles = [_handle(kind) for kind in used]
@@ -87,16 +86,10 @@ def _figure(facts: Facts, x: Parameter, y: Parameter) -> Figure:
     return figure
 
 
-def matplotlib_mappable(norm: Normalize, facts: Facts) -> Any:
-    """What a colour bar needs."""
-    from matplotlib.cm import ScalarMappable
-
-    return ScalarMappable(norm, _colours(facts))
-
-
-def _colours(facts: Facts) -> str:
-    """Dark is good, whatever the direction."""
-    return style.VALUES if facts.objective.direction == "minimize" else f"{style.VALUES}_r"
+def _colours(facts: Facts) -> Colormap:
+    """Dark is good, whatever the direction; without the yellow that white paper swallows."""
+    shades = colormaps["viridis"](np.linspace(0.0, 0.92, 256))
+    return ListedColormap(shades if _is_minimised(facts) else shades[::-1])
 
 
 def _value_name(facts: Facts) -> str:
@@ -149,6 +142,8 @@ def _scatter(
     values = [facts.value(row) for row in rows]
     colours = [bad if value is None or not np.isfinite(value) else value for value in values]
     is_proven = kind is FATES[0]
+    if not kind.is_filled:  # a dark edge: light colours must be seen on white
+        ax.scatter(x, y, marker=kind.marker, color="#555555", s=44, linewidths=2.8, zorder=3)
     ax.scatter(
         x,
         y,

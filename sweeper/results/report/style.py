@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 SKY, ORANGE, GREY, INK = "#56b4e9", "#e69f00", "#8a8a8a", "#222222"
-VALUES = "viridis"
 _STYLE: Any = {
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 9,
@@ -69,6 +68,7 @@ def svg(figure: Figure, name: str) -> str:
     """A figure as an element of a page; its ids begin with `name`, so that none stands twice."""
     stream = io.StringIO()
     FigureCanvasSVG(figure).print_svg(stream, metadata=_DATES)
+    figure.set_layout_engine("none")  # the places are found: once is enough
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sweeper.ranking.evidence import Row
+from sweeper.ranking.evidence import Row, finite
 from sweeper.ranking.objective import worst_run
 from sweeper.results.report import style
 from sweeper.results.report.facts import Facts
+from sweeper.results.report.fate import broke
 from sweeper.results.report.losses import Curve, curves
 from sweeper.results.report.section import Section, paragraph
 from sweeper.study.database import RunRow
@@ -69,15 +70,27 @@ def _panels(facts: Facts) -> list[_Panel]:
             chosen.append((row, "baseline", style.VERMILION))
             seen.add(row["trial"])
     others = iter((style.PURPLE, style.GREEN, style.ORANGE))
-    for row in facts.refused:
+    for row, why in [*_refused(facts), *_broken(facts)]:
         if row["trial"] not in seen and len(chosen) < _MOST:
-            by = ", ".join(row["by"][:2])
-            chosen.append((row, f"refused, first by {by}", next(others)))
+            chosen.append((row, why, next(others)))
             seen.add(row["trial"])
     return [
         _Panel(row, f"Trial {row['trial']}: {what}", colour, facts.shown_runs(row["trial"]))
         for row, what, colour in chosen
     ]
+
+
+def _refused(facts: Facts) -> list[tuple[Row, str]]:
+    """What other rankings put first."""
+    return [(row, f"refused, among the first by {row['by'][0]}") for row in facts.refused]
+
+
+def _broken(facts: Facts) -> list[tuple[Row, str]]:
+    """What else broke, the lowest loss first: as tempting as what other rankings put first."""
+    rows = [row for row in facts.ranking if broke(row)]
+    rows.sort(key=lambda row: finite(row["best_loss"]))
+    return [(row, f"failed, lowest loss {style.short(row['best_loss'])}") for row in rows
+            if row["best_loss"] is not None]
 
 
 def _figure(facts: Facts, panels: Sequence[_Panel], known: Mapping[int, Curve]) -> Figure:
@@ -169,11 +182,12 @@ def _end_of_search(ax: Axes, facts: Facts, panel: _Panel) -> None:
         ax.axvline(horizon, color="#777777", lw=1.0, ls=(0, (1, 2)), zorder=0)
         ax.annotate(
             "search ends",
-            (horizon, 0.02),
+            (horizon, 0.99),
             xycoords=("data", "axes fraction"),
             xytext=(3, 0),
             textcoords="offset points",
             rotation=90,
+            va="top",
             fontsize=7.5,
             color="#777777",
         )
