@@ -154,6 +154,25 @@ def best(name: str, storage: str, top: int, by: str, form: str) -> None:
 @click.argument("name")
 @_STORAGE
 @click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The HTML file; default report/report.html in the folder of the sweep.",
+)
+@click.option("--x", metavar="PARAMETER", help="Of the stability map; default lr, else the first.")
+@click.option("--y", metavar="PARAMETER", help="Default eps, else the most important other one.")
+def report(name: str, storage: str, output: Path | None, x: str | None, y: str | None) -> None:
+    """Write the sweep NAME on one page: HTML that needs nothing else, and its figures as PNG.
+
+    At the end of a launch that is done already.
+    """
+    click.echo(_handle(name, storage).report(output, x=x, y=y))
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+@click.option(
     "--format", "form", default="json", show_default=True, help="json: config and evidence."
 )
 def export(name: str, storage: str, form: str) -> None:
@@ -305,7 +324,10 @@ def _show_result(found: SweepHandle) -> int:
     storage = found.folder.path.parent
     default = storage == (Path.cwd() / "sweeps").resolve()
     flag = "" if default else f" --storage {storage}"
+    page = found.folder.path / "report" / "report.html"
     click.echo(f"\nFiles: {found.folder.path}")
+    if page.exists():
+        click.echo(f"Report: {page}")
     click.echo(f"All trials and curves: sweeper ui{flag}  (in a clone: make ui)")
     if not code:
         click.echo(f"Take the recommended setting along: sweeper export {found.name}{flag}")

@@ -107,7 +107,7 @@ class Folder:
         return check({**content["spec"], "storage": str(self.path.parent)}, "sweep.yaml")
 
     def provenance(self) -> dict[str, Any]:
-        """`versions` and git `commit` of the last launch; raises SweepError where there is none."""
+        """`versions` and git `commit` of the last launch; SweepError where there is none."""
         if not self.exists:
             raise _no_sweep(self.path)
         content = _read(self._file)

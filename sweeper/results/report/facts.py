@@ -85,24 +85,28 @@ class Facts:
         return objective_value(row, self.objective)
 
     def shown_runs(self, trial: int) -> Sequence[RunRow]:
-        """The runs that say most of a trial: of its stress test, else of the search; ended ones."""
+        """The ended runs that say most of a trial: of its stress test, else of the search."""
         rows = self.runs.get(self.tested.get(trial, trial), ())
         return [row for row in rows if row.result is not None]
 
 
-def gather(handle: SweepHandle) -> Facts:
-    """Read a sweep, finished or not."""
+def gather(handle: SweepHandle, state: str | None = None) -> Facts:
+    """Read a sweep, finished or not.
+
+    Args:
+        state: of the sweep, where its launch knows better than its database.
+    """
     with closing(handle.folder.database()) as database:
         trials = {trial.number: trial for trial in database.trials()}
         runs: dict[int, list[RunRow]] = {number: [] for number in trials}
         for row in database.runs():
             runs[row.run.trial].append(row)
-    ranking = handle.ranking()
+    ranking, said = handle.ranking(), status(handle.folder)
     chosen = standing.chosen(ranking)
     return Facts(
         folder=handle.folder,
         spec=handle.spec,
-        status=status(handle.folder),
+        status=said if state is None else {**said, "state": state},
         ranking=ranking,
         chosen=chosen,
         recommendation=_recommendation(handle) if chosen else None,

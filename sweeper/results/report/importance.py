@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -28,8 +27,6 @@ def section(facts: Facts) -> Section:
         html = paragraph("Nearly all trials did the same, held or failed: nothing decides that.")
     figure = _figure(facts, for_loss, for_failure)
     return Section("importance", title, html, {"importance": (figure, _CAPTION)})
-
-
 
 
 def _why_not(facts: Facts) -> str:

@@ -42,8 +42,9 @@ def section(facts: Facts) -> Section:
     keys = varying_keys(flats)
     metrics = [one.name for one in facts.spec.objectives if not one.is_loss]
     has_front = any("pareto" in row for row in rows)
+    loss = "tail loss" if facts.has_negative else "log10 loss"
     front = ["front"] if has_front else []
-    head = ["rank", "", "trial", "loss", *front, *metrics, facts.loss_name, "failed", "stress"]
+    head = ["rank", "", "trial", "course", *front, *metrics, loss, "failed", "stress"]
     head += ["draw-up", "onset", "forecast", *map(short_key, keys)]
     cells = []
     for row, flat in zip(rows, flats, strict=True):
@@ -54,7 +55,10 @@ def section(facts: Facts) -> Section:
                 _name(facts, row),
                 sparkline(lines[row["trial"]], box),
                 *([text("yes" if row.get("pareto") else "")] if has_front else []),
-                *(text(number((row.get("objectives") or {}).get(name)) or "-") for name in metrics),
+                *(
+                    text(number((row.get("objectives") or {}).get(name)) or "-")
+                    for name in metrics
+                ),
                 text(decades(row["robust_loss"])),
                 text(failed(row)),
                 text(failed_in_stress(row) or "-"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def thinned(steps: np.ndarray, losses: np.ndarray, bins: int = _BINS) -> Curve:
     marks = np.geomspace(1, steps[-1] + 2, bins + 1)
     cuts = np.unique(np.searchsorted(steps + 1, marks))
     chosen = {0, len(steps) - 1}
-    for first, stop in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, stop in pairwise(cuts.tolist()):
         piece = losses[first:stop]
         chosen |= {int(first + piece.argmin()), int(first + piece.argmax())}
     kept = np.array(sorted(chosen))

@@ -25,7 +25,9 @@ _PER_DECADE = 3
 
 def section(facts: Facts) -> Section | None:
     """The objective over lr; None where fewer than three learning rates were tried."""
-    rows = [row for row in facts.ranking if _lr(row) is not None and _value(facts, row) is not None]
+    rows = [
+        row for row in facts.ranking if _lr(row) is not None and _value(facts, row) is not None
+    ]
     if len({_lr(row) for row in rows}) < 3:
         return None
     html = _numbers(facts)
@@ -84,7 +86,9 @@ def _figure(facts: Facts, rows: Sequence[Row]) -> Figure:
             rotation=90,
         )  # fmt: skip
     ax.set_xlabel("lr")
-    ax.set_ylabel(style.plain(facts.loss_name if facts.objective.is_loss else facts.objective.name))
+    ax.set_ylabel(
+        style.plain(facts.loss_name if facts.objective.is_loss else facts.objective.name)
+    )
     figure.legend(loc="outside upper left", ncols=3, handletextpad=0.1)
     return figure
 

@@ -1,4 +1,4 @@
-"""The page around the sections: one HTML file without scripts and without anything from outside."""
+"""The page around the sections: one HTML file, without scripts or anything from outside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CSS = """
 :root { --ink: #222; --soft: #666; --line: #e3e3e3; --good: #0072b2; --bad: #b34700; }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: var(--ink);
-  background: #fff; margin: 0 auto; max-width: 1080px; padding: 28px 24px 60px; }
+  background: #fff; margin: 0 auto; max-width: 1160px; padding: 28px 24px 60px; }
 h1 { font-size: 28px; margin: 0; } h2 { font-size: 20px; margin: 40px 0 8px; padding-top: 14px;
   border-top: 2px solid var(--line); } h3 { font-size: 15px; margin: 22px 0 6px; }
 p { margin: 6px 0; max-width: 76ch; } .soft, figcaption { color: var(--soft); font-size: 13px; }
@@ -26,13 +26,15 @@ nav { margin: 12px 0 0; font-size: 14px; } nav a { color: var(--good); margin-ri
   font-variant-numeric: tabular-nums; } th, td { text-align: left; padding: 4px 12px 4px 0;
   border-bottom: 1px solid var(--line); vertical-align: middle; }
 th { font-weight: 600; border-bottom: 2px solid #bbb; color: #444; }
-#leaderboard td, #leaderboard th { white-space: nowrap; }
+#leaderboard td { white-space: nowrap; padding-right: 8px; }
+#leaderboard table { font-size: 12px; } #leaderboard th { padding-right: 8px; }
+.beside { display: flex; flex-wrap: wrap; gap: 0 48px; align-items: flex-start; }
 tr.chosen { background: #eef5fa; } tr.broke { color: var(--bad); } tr.same { color: #999; }
 .spark polyline { fill: none; stroke: var(--good); stroke-width: 1.4; }
 .spark.bad polyline { stroke: var(--bad); stroke-dasharray: 4 1.5; }
 .spark .x { stroke: #222; stroke-width: 1.6; } .spark { display: block; padding: 0;
   background: none; border: 0; }
-figure { margin: 10px 0; } figure > svg { width: 100%; height: auto; max-width: 980px;
+figure { margin: 10px 0; } figure > svg { width: 100%; height: auto; max-width: 940px;
   display: block; } figcaption { max-width: 90ch; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } nav { display: none; }
   h2 { break-after: avoid; } figure, tr { break-inside: avoid; }

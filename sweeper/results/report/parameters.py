@@ -85,7 +85,7 @@ def put_on_axis(ax: Axes, parameter: Parameter, *, along: str) -> None:
         return
     low, high = parameter.low, parameter.high
     if parameter.is_log:
-        axis._set_axes_scale("log")  # type: ignore[attr-defined]
+        (ax.set_xscale if along == "x" else ax.set_yscale)("log")
         margin = (high / low) ** 0.04
         set_limits(low / margin, high * margin)
     else:

@@ -66,23 +66,30 @@ def _compared(facts: Facts) -> list[tuple[str, Row]]:
 
 
 def _comparison(facts: Facts, rows: Sequence[tuple[str, Row]]) -> str:
-    """A line per fact, a column per setting: first what came of it, then the setting."""
-    lines: list[list[str]] = []
-    kinds: list[str] = []
+    """Two tables, a column per setting: what came of it, and what it is."""
+    names = [head for head, _ in rows]
+    lines = []
     for name, say in _lines(facts):
         said = [say(row) for _, row in rows]
         if any(said):
             lines.append([text(name), *(text(one or "-") for one in said)])
-            kinds.append("")
+    both = table(["what came of it", *names], lines) + _settings(rows, names)
+    note = "" if facts.baselines else paragraph("The sweep has no baseline to compare with.")
+    return f"<div class='beside'>{both}</div>{note}"
+
+
+def _settings(rows: Sequence[tuple[str, Row]], names: Sequence[str]) -> str:
+    """The settings, what they share in grey."""
+    lines: list[list[str]] = []
+    kinds: list[str] = []
     flats = [flatten(row["config"]) for _, row in rows]
     for key in dict.fromkeys(key for flat in flats for key in flat):
         values = [setting_text(flat.get(key)) for flat in flats]
         if any(values):
             is_same = len(rows) > 1 and len(set(values)) == 1
             lines.append([text(short_key(key)), *(text(one or "-") for one in values)])
-            kinds.append("setting same" if is_same else "setting")
-    note = "" if facts.baselines else paragraph("The sweep has no baseline to compare with.")
-    return table(["", *(head for head, _ in rows)], lines, kinds) + note
+            kinds.append("same" if is_same else "")
+    return table(["setting", *names], lines, kinds)
 
 
 def _lines(facts: Facts) -> list[tuple[str, Callable[[Row], str | None]]]:
@@ -125,13 +132,11 @@ def _refused(facts: Facts) -> str:
         ]
         for row in rows
     ]
-    return f"<h3>{text(title)}</h3>" + table(
-        ["trial", "lr", "put first by", "what broke"], lines
-    )
+    return f"<h3>{text(title)}</h3>" + table(["trial", "lr", "put first by", "what broke"], lines)
 
 
 def _broken(facts: Facts) -> list[Mapping[str, Any]]:
-    found = []
+    found: list[Mapping[str, Any]] = []
     for row in facts.ranking:
         reason = refusal(row, stress_horizon=facts.spec.stress_steps(row["config"]))
         if reason is not None:
@@ -175,5 +180,3 @@ def _earliest(row: Row) -> int | None:
     """First onset of search and stress test."""
     known = [s for s in (row["onset_step"], row.get("stress_onset_step")) if s is not None]
     return min(known, default=None)
-
-

@@ -28,13 +28,19 @@ FOLDER, FILE = "report", "report.html"
 
 
 def write_report(
-    handle: SweepHandle, path: Path | None = None, *, x: str | None = None, y: str | None = None
+    handle: SweepHandle,
+    path: Path | None = None,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    state: str | None = None,
 ) -> Path:
     """Write the report of a sweep, finished or not, and its figures as PNG files beside it.
 
     Args:
         path: of the HTML; default `report/report.html` in the folder of the sweep.
         x, y: hyperparameters of the stability map.
+        state: of the sweep, where its launch knows better than its database.
 
     Returns:
         The HTML file.
@@ -42,7 +48,7 @@ def write_report(
     Raises:
         SweepError: x or y was not searched, or the file can't be written.
     """
-    facts = gather(handle)
+    facts = gather(handle, state)
     own = handle.folder.path / FOLDER / FILE
     target = (path or own).expanduser().absolute()
     # In a folder of the user's there may be other reports.

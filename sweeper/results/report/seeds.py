@@ -91,10 +91,11 @@ def _name(facts: Facts, row: Row) -> str:
 
 
 def _legend(facts: Facts) -> list[Line2D]:
-    seeds = {"ls": "", "ms": 5}
-    handles = [Line2D([], [], marker="o", mfc="white", mec=style.BLUE, label="search", **seeds)]  # type: ignore[arg-type]
+    def handle(label: str, **look: Any) -> Line2D:
+        return Line2D([], [], ls="", ms=5, label=label, **look)
+
+    handles = [handle("search", marker="o", mfc="white", mec=style.BLUE)]
     if facts.tested:
-        label = "stress test: fresh seeds, longer"
-        handles.append(Line2D([], [], marker="D", color=style.GREEN, label=label, **seeds))  # type: ignore[arg-type]
-    handles.append(Line2D([], [], marker="x", color=style.VERMILION, mew=1.4, label="failed", **seeds))  # type: ignore[arg-type]
+        handles.append(handle("stress test: fresh seeds, longer", marker="D", color=style.GREEN))
+    handles.append(handle("failed", marker="x", color=style.VERMILION, mew=1.4))
     return handles

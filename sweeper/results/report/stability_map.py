@@ -19,6 +19,8 @@ from sweeper.results.report.fate import FATES, Fate, fate
 from sweeper.results.report.section import Section
 from sweeper.space import Parameter
 
+# With more of them a colour bar becomes an image within the SVG.
+_SHADES = 40
 _CAPTION = (
     "Every trial by two of its hyperparameters. The mark says what became of it, the colour how "
     "good it was. The recommended setting and the baseline are ringed; baselines outside of the "
@@ -77,7 +79,9 @@ def _figure(facts: Facts, x: Parameter, y: Parameter) -> Figure:
     pruned = _draw_pruned(ax, facts, x, y)
     _ring(ax, facts, places)
     bar = figure.colorbar(ScalarMappable(norm, _colours(facts)), ax=ax, pad=0.01, aspect=30)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    assert bar.solids is not None
+    bar.solids.set_edgecolor("face")  # else white lines between the shades
+    bar.outline.set_visible(False)
     bar.set_label(style.plain(_value_name(facts)))
     handles = [_handle(kind) for kind in used]
     if pruned:
@@ -88,7 +92,7 @@ def _figure(facts: Facts, x: Parameter, y: Parameter) -> Figure:
 
 def _colours(facts: Facts) -> Colormap:
     """Dark is good, whatever the direction; without the yellow that white paper swallows."""
-    shades = colormaps["viridis"](np.linspace(0.0, 0.92, 256))
+    shades = colormaps["viridis"](np.linspace(0.0, 0.92, _SHADES))
     return ListedColormap(shades if _is_minimised(facts) else shades[::-1])
 
 
@@ -138,7 +142,7 @@ def _scatter(
     norm: Normalize,
 ) -> None:
     x, y = zip(*(places[row["trial"]] for row in rows), strict=True)
-    bad = norm.vmax if _is_minimised(facts) else norm.vmin
+    bad = float((norm.vmax if _is_minimised(facts) else norm.vmin) or 0.0)
     values = [facts.value(row) for row in rows]
     colours = [bad if value is None or not np.isfinite(value) else value for value in values]
     is_proven = kind is FATES[0]
@@ -163,7 +167,8 @@ def _draw_pruned(ax: Axes, facts: Facts, x: Parameter, y: Parameter) -> bool:
     rows = [{"trial": t.number} for t in facts.trials.values() if t.result is None and t.draws]
     places = list(_places(facts, rows, x, y).values())
     if places:
-        ax.scatter(*zip(*places, strict=True), marker=".", color=style.GREY, s=16, zorder=2)
+        x_places, y_places = zip(*places, strict=True)
+        ax.scatter(x_places, y_places, marker=".", color=style.GREY, s=16, zorder=2)
     return bool(places)
 
 
@@ -176,7 +181,15 @@ def _ring(ax: Axes, facts: Facts, places: Mapping[int, tuple[float, float]]) -> 
         if row["trial"] not in places:
             continue
         place = places[row["trial"]]
-        ax.scatter(*place, s=190, facecolors="none", edgecolors=colour, linewidths=1.8, zorder=5)
+        ax.scatter(
+            place[0],
+            place[1],
+            s=190,
+            facecolors="none",
+            edgecolors=colour,
+            linewidths=1.8,
+            zorder=5,
+        )
         across = ax.transAxes.inverted().transform(ax.transData.transform(place))[0]
         is_right = across > 0.7
         ax.annotate(

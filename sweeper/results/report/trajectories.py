@@ -89,8 +89,11 @@ def _broken(facts: Facts) -> list[tuple[Row, str]]:
     """What else broke, the lowest loss first: as tempting as what other rankings put first."""
     rows = [row for row in facts.ranking if broke(row)]
     rows.sort(key=lambda row: finite(row["best_loss"]))
-    return [(row, f"failed, lowest loss {style.short(row['best_loss'])}") for row in rows
-            if row["best_loss"] is not None]
+    return [
+        (row, f"failed, lowest loss {style.short(row['best_loss'])}")
+        for row in rows
+        if row["best_loss"] is not None
+    ]
 
 
 def _figure(facts: Facts, panels: Sequence[_Panel], known: Mapping[int, Curve]) -> Figure:
