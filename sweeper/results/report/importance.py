@@ -40,7 +40,7 @@ def _figure(facts: Facts, for_loss: dict[str, float], for_failure: dict[str, flo
         {**for_loss, **for_failure},
         key=lambda name: -(for_loss.get(name, 0.0) + for_failure.get(name, 0.0)),
     )[:_MOST]
-    figure, (ax,) = style.new_figure(1, 1, (7.6, 0.9 + 0.38 * len(names)))
+    figure, (ax,) = style.new_figure(1, 1, (7.6, 1.3 + 0.36 * len(names)))
     places = np.arange(len(names))
     word = "robust_loss" if facts.objective.is_loss else facts.objective.name
     bars = [(for_loss, f"for {word}", style.BLUE, ""), (for_failure, "for failure", None, "////")]

@@ -60,11 +60,17 @@ def _configured(parameter: Parameter, flat: Mapping[str, Any]) -> Any:
     return flat.get(name)
 
 
-def positions(parameter: Parameter, values: Sequence[Any], trials: Sequence[int]) -> np.ndarray:
-    """Places on an axis, NaN for None; the options of a choice are spread a little, by trial."""
+def positions(
+    parameter: Parameter, values: Sequence[Any], trials: Sequence[int], stride: float
+) -> np.ndarray:
+    """Places on an axis, NaN for None; the options of a choice are spread a little, by trial.
+
+    Args:
+        stride: of the spread, another one for each axis.
+    """
     if isinstance(parameter, Range):
         return np.array([np.nan if value is None else value for value in values], dtype=float)
-    spread = [_JITTER * (2 * ((0.618034 * trial) % 1.0) - 1) for trial in trials]
+    spread = [_JITTER * (2 * ((stride * trial) % 1.0) - 1) for trial in trials]
     return np.array(
         [
             np.nan if value is None else parameter.labels.index(value) + by

@@ -32,7 +32,7 @@ def section(facts: Facts) -> Section | None:
 
 
 def _figure(facts: Facts, rows: Sequence[Row]) -> Figure:
-    figure, (ax,) = style.new_figure(1, 1, (7.6, 0.9 + 0.27 * len(rows)))
+    figure, (ax,) = style.new_figure(1, 1, (7.6, 1.4 + 0.26 * len(rows)))
     is_log = not facts.has_negative
     for place, row in enumerate(rows):
         number = row["trial"]

@@ -106,12 +106,12 @@ def _places(
     """Where trials lie, by number; those that lie nowhere are left out."""
     numbers = [row["trial"] for row in rows]
     columns = []
-    for one in (x, y):
+    for one, stride in ((x, 0.618034), (y, 0.414214)):
         values = [
             parameters.drawn(one, facts.trials[number].draws, facts.trials[number].config)
             for number in numbers
         ]
-        columns.append(parameters.positions(one, values, numbers))
+        columns.append(parameters.positions(one, values, numbers, stride))
     return {
         number: (float(across), float(up))
         for number, across, up in zip(numbers, *columns, strict=True)

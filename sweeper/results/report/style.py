@@ -49,9 +49,11 @@ _DATES: Any = {"Date": None, "Creator": None}
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw and save in this look; a letter that no font has is drawn as a box, without a word."""
+    """Draw and save in this look, without complaints of letters that no font has."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        # Names too long for the figure: they are cut.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         yield
 
 

@@ -63,6 +63,7 @@ def _panels(facts: Facts) -> list[_Panel]:
     if first is None:
         return []
     word = "recommended" if facts.chosen else "first of the ranking"
+    word += ", baseline" if first["origin"] == "baseline" else ""
     chosen = [(first, word, style.BLUE)]
     seen = {first["trial"]}
     for row in facts.baselines:
@@ -156,7 +157,7 @@ def _mark(ax: Axes, curve: Curve, step: int | None, word: str, marker: str, colo
     height = loss if is_onset else 0.03
     ax.plot(
         step + 1, height, marker, color=colour, ms=8, mec="white", mew=0.9, zorder=5,
-        transform=place, clip_on=False,
+        transform=place, clip_on=is_onset,
     )  # fmt: skip
     ax.annotate(
         f"{word} {step:,}",
