@@ -88,8 +88,8 @@ def png(figure: Figure) -> bytes:
 
 
 def plain(text: object) -> str:
-    """Text that means what it says: dollars begin no formula."""
-    return str(text).replace("$", r"\$")
+    """Text that means what it says: dollars begin no formula, and no letter can't be drawn."""
+    return str(text).encode("utf-8", "replace").decode("utf-8").replace("$", r"\$")
 
 
 def short(value: float) -> str:
