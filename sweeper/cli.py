@@ -172,6 +172,29 @@ def report(name: str, storage: str, output: Path | None, x: str | None, y: str |
 @cli.command()
 @click.argument("name")
 @_STORAGE
+@click.option("--trial", required=True, type=click.IntRange(min=0), metavar="N")
+@click.option("--series", metavar="A,B", help="Such as loss,sharpness; all of them by default.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .csv or .parquet file.",
+)
+def trajectories(name: str, storage: str, trial: int, series: str | None, output: Path) -> None:
+    """Write the trajectories of one trial of the sweep NAME, its stress test included."""
+    from sweeper.results import trajectories as data
+    from sweeper.study.folder import find
+
+    found = data.table(find(name, storage), trial, series.split(",") if series else None)
+    data.write(found, output)
+    runs, steps = data.count_steps(found)
+    click.echo(f"{output}: {steps:,} steps of {runs} runs")
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
 @click.option(
     "--format", "form", default="json", show_default=True, help="json: config and evidence."
 )

@@ -165,6 +165,21 @@ def test_what_is_missing_is_said(
     assert says in drawn(change(gather(handle))).text
 
 
+def test_pruned_trials_are_counted_and_shown(handle: SweepHandle) -> None:
+    facts = gather(handle)
+    last = facts.ranking[-2]["trial"]
+    pruned = replace(facts.trials[last], state="PRUNED", result=None, error="pruned")
+    found = drawn(
+        replace(
+            facts,
+            trials={**facts.trials, last: pruned},
+            ranking=[row for row in facts.ranking if row["trial"] != last],
+            status={**facts.status, "pruned": 1},
+        )
+    )
+    assert "1 trials pruned, 0 given up" in found.text
+
+
 def test_lost_trajectories_cost_their_figure_alone(
     handle: SweepHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +232,6 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "space": {"optimizer": "sgd", "lr": {"log_uniform": [10.0, 1e3]}},
         "baseline": {"optimizer": "sgd", "lr": 100.0},
     },
-    "pruned": {"prune": "median", "budget": {"trials": 16}},
     "several objectives": {
         "task": "digits",
         "task_args": {"hidden": 8},
@@ -229,7 +243,6 @@ SWEEPS: dict[str, dict[str, Any]] = {
 SAYS = {
     "one trial": "1 of 1 trials",
     "all failed": "Nothing is recommended: 14 of 14 trials failed",
-    "pruned": "pruned",
     "several objectives": "held_out_accuracy (maximize)",
     "nothing searched": "Nothing was searched.",
 }
