@@ -126,7 +126,7 @@ def stop(name: str, storage: str) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_STORAGE
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), metavar="N")
 @click.option(
@@ -139,15 +139,89 @@ def stop(name: str, storage: str) -> None:
     "wrong lr costs.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--filter",
+    "condition",
+    metavar="TEXT",
+    help="Only trials that pass, in MLflow's syntax: 'failure_fraction = 0 and draw_up < 3'.",
 )
-def best(name: str, storage: str, top: int, by: str, form: str) -> None:
-    """Show the best trials of the sweep NAME."""
-    found = _handle(name, storage)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "parquet"]),
+    default="table",
+    show_default=True,
+    help="parquet goes to standard output too: > FILE.",
+)
+def best(
+    names: tuple[str, ...], storage: str, top: int, by: str, condition: str | None, form: str
+) -> None:
+    """Show the best trials of the sweep NAME, or of several, each in its own order."""
+    from sweeper.results import records
+    from sweeper.results.filter import parse_filter
+
+    passes = parse_filter(condition) if condition is not None else None
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        found = _handle(name, storage)
+        ranking = found.ranking(by)
+        if passes is not None:
+            flat = records.with_all_columns(records.records(name, ranking))
+            ranking = [row for row, one in zip(ranking, flat, strict=True) if passes(one)]
+        if form == "table":
+            _print_table(found, top, by, None if passes is None else ranking)
+        elif form == "json":
+            several = {"sweep": name} if len(names) > 1 else {}
+            rows += [{**several, **row} for row in ranking[:top]]
+        else:
+            rows += records.records(name, ranking[:top])
     if form == "json":
-        click.echo(json.dumps(found.best(top, by=by), indent=2))
-        return
-    _print_table(found, top, by)
+        click.echo(json.dumps(rows, indent=2))
+    elif form == "csv":
+        click.echo(records.as_csv(records.with_all_columns(rows)), nl=False)
+    elif form == "parquet":
+        click.echo(records.as_parquet(records.with_all_columns(rows)), nl=False)
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The HTML file; default report/report.html in the folder of the sweep.",
+)
+@click.option("--x", metavar="PARAMETER", help="Of the stability map; default lr, else the first.")
+@click.option("--y", metavar="PARAMETER", help="Default eps, else the most important other one.")
+def report(name: str, storage: str, output: Path | None, x: str | None, y: str | None) -> None:
+    """Write the sweep NAME on one page: HTML that needs nothing else, and its figures as PNG.
+
+    At the end of a launch that is done already.
+    """
+    click.echo(_handle(name, storage).report(output, x=x, y=y))
+
+
+@cli.command()
+@click.argument("name")
+@_STORAGE
+@click.option("--trial", required=True, type=click.IntRange(min=0), metavar="N")
+@click.option("--series", metavar="A,B", help="Such as loss,sharpness; all of them by default.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .csv or .parquet file.",
+)
+def trajectories(name: str, storage: str, trial: int, series: str | None, output: Path) -> None:
+    """Write the trajectories of one trial of the sweep NAME, its stress test included."""
+    from sweeper.results import trajectories as data
+    from sweeper.study.folder import find
+
+    found = data.table(find(name, storage), trial, series.split(",") if series else None)
+    data.write(found, output)
+    runs, steps = data.count_steps(found)
+    click.echo(f"{output}: {steps:,} steps of {runs} runs")
 
 
 @cli.command()
@@ -305,19 +379,29 @@ def _show_result(found: SweepHandle) -> int:
     storage = found.folder.path.parent
     default = storage == (Path.cwd() / "sweeps").resolve()
     flag = "" if default else f" --storage {storage}"
+    page = found.folder.path / "report" / "report.html"
     click.echo(f"\nFiles: {found.folder.path}")
+    if page.exists():
+        click.echo(f"Report: {page}")
     click.echo(f"All trials and curves: sweeper ui{flag}  (in a clone: make ui)")
     if not code:
         click.echo(f"Take the recommended setting along: sweeper export {found.name}{flag}")
     return code
 
 
-def _print_table(found: SweepHandle, top: int, by: str = "robust") -> None:
+def _print_table(
+    found: SweepHandle,
+    top: int,
+    by: str = "robust",
+    filtered: Sequence[dict[str, Any]] | None = None,
+) -> None:
+    """Print the ranking, with the baselines; of filtered trials those alone."""
     from sweeper.results.table import ranking_table
 
-    every = found.ranking(by)
-    ranking = every[:top]
+    every = found.ranking(by) if filtered is None else filtered
+    ranking = list(every[:top])
     baselines = [t for t in every if t["origin"] == "baseline" and t not in ranking]
+    baselines = baselines if filtered is None else []
     state = "" if found.finished else " (unfinished)"
     count = f"best {len(ranking)} of {len(every)} trials"
     count += "" if by == "robust" else f" by {by}"

@@ -79,25 +79,35 @@ def write_part(storage: Storage, name: str, pieces: Iterable[Piece]) -> Part | N
     return Part(path, spans)
 
 
-def read(storage: Storage, parts: Sequence[Part]) -> pa.Table:
+def read(
+    storage: Storage, parts: Sequence[Part], columns: Sequence[str] | None = None
+) -> pa.Table:
     """All named trajectories, sorted; null where nothing is known.
 
-    Columns are run, step, SERIES, PROBES and FORECAST.
+    Args:
+        columns: of SERIES, PROBES and FORECAST, all of them where not given; run and step always.
 
     Raises:
         SweepError: a part is gone or broken.
     """
-    tables = [_named_rows(storage, part) for part in parts]
+    wanted = None if columns is None else ["run", "step", *columns]
+    tables = [_named_rows(storage, part, wanted) for part in parts]
     if not tables:
-        return _table(Piece(0, 0, np.empty((0, len(SERIES)), dtype=np.float32)))
+        empty = _table(Piece(0, 0, np.empty((0, len(SERIES)), dtype=np.float32)))
+        return empty if wanted is None else empty.select(wanted)
     # Parts of an earlier version have fewer columns.
     table = pa.concat_tables(tables, promote_options="default")
+    for name in set(wanted or ()) - set(table.column_names):
+        kind = pa.int64() if name == FORECAST else pa.float64()
+        table = table.append_column(name, pa.nulls(len(table), kind))
     return table.sort_by([("run", "ascending"), ("step", "ascending")])
 
 
-def _named_rows(storage: Storage, part: Part) -> pa.Table:
+def _named_rows(storage: Storage, part: Part, columns: Sequence[str] | None) -> pa.Table:
     try:
-        table = pq.read_table(pa.BufferReader(storage.read(part.path)))
+        file = pq.ParquetFile(pa.BufferReader(storage.read(part.path)))
+        known = file.schema_arrow.names
+        table = file.read(None if columns is None else [c for c in columns if c in known])
     except (OSError, pa.ArrowException) as error:
         raise SweepError(
             f"{part.path} can't be read: {error}",

@@ -16,9 +16,9 @@ _REFUSED = "Refused: what other rankings put first, and the baseline"
 
 def outcome(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Lines and a table of a recommendation (sweeper.results.sweep)."""
-    yield Text(_recommended(found), style="bold green")
+    yield Text(recommended_text(found), style="bold green")
     if found["speed"] is not None:
-        yield Text(_speed(found["speed"]))
+        yield Text(speed_text(found["speed"]))
     if found["refused"]:
         yield refused_table(found["refused"])
 
@@ -42,7 +42,8 @@ def refused_table(refused: Sequence[Mapping[str, Any]], *, title: str = _REFUSED
     return table
 
 
-def _recommended(found: Mapping[str, Any]) -> str:
+def recommended_text(found: Mapping[str, Any]) -> str:
+    """What is recommended and how far it held, on one line."""
     proven, evidence = found["proven"], found["evidence"]
     if proven["stress_tested"]:
         seeds = len(proven["stress_seeds"])
@@ -55,7 +56,8 @@ def _recommended(found: Mapping[str, Any]) -> str:
     return f"Recommended: trial {evidence['trial']}, {text}; tail loss {tail:.2g} at worst"
 
 
-def _speed(speed: Mapping[str, Any]) -> str:
+def speed_text(speed: Mapping[str, Any]) -> str:
+    """What it costs in steps to take what holds."""
     own, rival = speed["steps"], speed["tempting_steps"]
     text = f"A loss of {speed['loss']:.2g} takes it about {_steps(own)}"
     said = f"trial {speed['tempting']}, the most tempting one that is refused, {_steps(rival)}"

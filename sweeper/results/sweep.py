@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweepError, nearest, one_of
@@ -148,6 +149,19 @@ class SweepHandle:
     @property
     def _stress_seeds(self) -> tuple[int, ...]:
         return fresh_seeds(self.spec.seed_list, self.spec.stress.seeds)
+
+    def report(
+        self, path: Path | None = None, *, x: str | None = None, y: str | None = None
+    ) -> Path:
+        """Write the sweep on one page; returns the HTML file. See results.report.report.
+
+        Args:
+            path: default `report/report.html` in the folder of the sweep.
+            x, y: hyperparameters of the stability map.
+        """
+        from sweeper.results.report.report import write_report  # it loads matplotlib
+
+        return write_report(self, path, x=x, y=y)
 
     def export(self, format: str = "json") -> str:
         """The recommended setting as text. Raises SweepError as `recommendation` does."""

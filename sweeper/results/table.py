@@ -15,7 +15,7 @@ _MOST_COLUMNS = 8
 def ranking_table(ranking: Sequence[dict[str, Any]], *, title: str) -> Table:
     """One line per trial, in order; what never changes over the trials is left out."""
     flats = [flatten(trial["config"]) for trial in ranking]
-    varying = _varying_keys(flats)
+    varying = varying_keys(flats)
     keys = [key for key in varying if all(key in flat for flat in flats)][:_MOST_COLUMNS]
     rest = [key for key in varying if key not in keys]
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
@@ -26,7 +26,7 @@ def ranking_table(ranking: Sequence[dict[str, Any]], *, title: str) -> Table:
     for name in ("rank", "trial", *front, *metrics, *names):
         table.add_column(name, justify="right", no_wrap=True)
     for key in keys:
-        table.add_column(_short(key), justify="right")
+        table.add_column(short_key(key), justify="right")
     if rest:
         table.add_column("more")
     for trial, flat in zip(ranking, flats, strict=True):
@@ -34,7 +34,7 @@ def ranking_table(ranking: Sequence[dict[str, Any]], *, title: str) -> Table:
         style = "red" if broken else ""
         more = [_rest(flat, rest)] if rest else []
         measures = _measures(trial, metrics, is_several=bool(front), is_stressed=bool(stress))
-        table.add_row(*measures, *(_text(flat[key]) for key in keys), *more, style=style)
+        table.add_row(*measures, *(setting_text(flat[key]) for key in keys), *more, style=style)
     return table
 
 
@@ -79,7 +79,7 @@ def _step(step: int | None) -> str:
     return "-" if step is None else f"{step:,}"
 
 
-def _varying_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
+def varying_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Keys with more than one value among the configurations that have them."""
     keys = dict.fromkeys(key for config in configs for key in config)
     if len(configs) < 2:
@@ -90,14 +90,16 @@ def _varying_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
 
 def _rest(flat: dict[str, Any], keys: Sequence[str]) -> str:
     """Settings that only some branch has, in one cell."""
-    return ", ".join(f"{_short(key)} {_text(flat[key])}" for key in keys if key in flat)
+    return ", ".join(f"{short_key(key)} {setting_text(flat[key])}" for key in keys if key in flat)
 
 
-def _short(key: str) -> str:
+def short_key(key: str) -> str:
+    """A flat key as it stands above a column."""
     return key.removeprefix("schedule.").replace("kind", "schedule")
 
 
-def _text(value: Any) -> str:
+def setting_text(value: Any) -> str:
+    """A value of a setting in a cell."""
     if value is None:
         return ""
     if isinstance(value, float):

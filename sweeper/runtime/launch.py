@@ -176,6 +176,7 @@ def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> S
                 _train(folder, spec, launch, show, local=local)
                 ended = "finished"
                 _recommend(folder)
+                _report(folder, console)
         except KeyboardInterrupt:
             ended = "interrupted"
             hint = f"Interrupted. Go on with: sweeper resume {spec.name}{_place(folder, spec)}"
@@ -226,6 +227,17 @@ def _train(
         from sweeper.runtime.cluster import run_on_ray
 
         run_on_ray(folder, spec, launch, show)
+
+
+def _report(folder: Folder, console: Console) -> None:
+    """Write the report. Whatever is wrong with it, the sweep is finished."""
+    try:
+        from sweeper.results.report.report import write_report
+
+        write_report(SweepHandle(folder), state="finished")
+    except Exception as error:
+        said = f"The report can't be written ({error}); `sweeper report` makes it anew."
+        console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _recommend(folder: Folder) -> None:

@@ -106,6 +106,13 @@ class Folder:
         # The folder may have been moved: its own place is what counts.
         return check({**content["spec"], "storage": str(self.path.parent)}, "sweep.yaml")
 
+    def provenance(self) -> dict[str, Any]:
+        """`versions` and git `commit` of the last launch; SweepError where there is none."""
+        if not self.exists:
+            raise _no_sweep(self.path)
+        content = _read(self._file)
+        return {key: content[key] for key in ("versions", "commit")}
+
     @property
     def _file(self) -> Path:
         return self.path / "sweep.yaml"

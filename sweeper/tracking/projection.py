@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from sweeper.spec import SweepSpec
@@ -87,6 +88,8 @@ class Projection:
         if best is not None and self._parent.tags.get(content.BEST) != best.id:
             self._store.log(self._parent, tags={content.BEST: best.id})
         self._note(0.0, last=True)
+        if outcome == "finished":
+            self._attach_report()
         status = _ENDS.get(outcome, "FAILED")
         if self._is_open or self._parent.status != status:
             self._store.end(self._parent, status)
@@ -126,6 +129,12 @@ class Projection:
                 # MLflow shows the value of the largest step: that of the most trials.
                 self._store.log_one(run, Point("rank", row["rank"], len(ranking)))
         return self._children[ranking[0]["trial"]] if ranking else None
+
+    def _attach_report(self) -> None:
+        # A server may keep its artifacts where this machine must not write: the page is in the
+        # folder of the sweep all the same.
+        with suppress(Exception):
+            self._store.attach(self._parent, self._spec.folder / "report")
 
     def _mark(self, ranking: Sequence[dict[str, Any]]) -> None:
         """Write what the stress test found, what is recommended or refused, and the front."""

@@ -193,6 +193,11 @@ class Store:
             run.id, point.name, point.value, run.started, point.step, synchronous=True
         )
 
+    def attach(self, run: Found, folder: Path) -> None:
+        """Copy the files of a folder, where there are any, to the artifacts of a run."""
+        if folder.is_dir() and any(folder.iterdir()):
+            self._client.log_artifacts(run.id, str(folder), folder.name)
+
     def end(self, run: Found, status: str) -> None:
         """End a run: FINISHED, KILLED or FAILED."""
         self._client.set_terminated(run.id, status)
