@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from sweeper.errors import SweepError, nearest, one_of
+from sweeper.errors import SweepError
 from sweeper.ranking.recommendation import refusal
 from sweeper.ranking.target import steps_to_target
+from sweeper.results.export import registry
 from sweeper.study import standing
 from sweeper.study.folder import Folder, versions
 from sweeper.study.stress import fresh_seeds
+from sweeper.tracking import content
 
-FORMATS = ("json",)
 EXPORT_SCHEMA = 1
 
 
@@ -60,16 +60,21 @@ class SweepHandle:
         """The first `n` of `ranking`; every `config` is one that `sweeper.train` takes."""
         return self.ranking(by)[:n]
 
-    def recommendation(self) -> dict[str, Any]:
+    def recommendation(self, trial: int | None = None) -> dict[str, Any]:
         """The recommended setting with its evidence and provenance.
 
+        Args:
+            trial: number of another trial to take; `recommended` is false then, and `reason` says
+                what broke in it.
+
         Raises:
-            SweepError: no trial has ended, or none of them held.
+            SweepError: no trial has ended, or none of them held; there is no such trial.
         """
         ranking = self.ranking()
         if not ranking:
             raise SweepError(f"no trial of {self.name!r} has ended yet")
-        first = standing.chosen(ranking)
+        best = standing.chosen(ranking)
+        first = best if trial is None else self._trial(ranking, trial)
         if first is None:
             raise self._nothing_held(len(ranking))
         stressed = "stress_runs" in first
@@ -80,6 +85,8 @@ class SweepHandle:
         return {
             "schema": EXPORT_SCHEMA,
             "sweep": self.name,
+            "recommended": first is best,
+            "reason": refusal(first, stress_horizon=spec.stress_steps(config)),
             "config": config,
             "proven": {
                 "task": spec.task,
@@ -97,8 +104,22 @@ class SweepHandle:
                 {k: row[k] for k in ("trial", "by", "reason", "config")} for row in refused
             ],
             "trials": len(ranking),
+            "mlflow": {
+                "experiment": self.name,
+                "filter": f"tags.`{content.TRIAL}` = '{first['trial']}'",
+            },
             "versions": versions(),
         }
+
+    def _trial(self, ranking: list[dict[str, Any]], number: int) -> dict[str, Any]:
+        for row in ranking:
+            if row["trial"] == number:
+                return row
+        raise SweepError(
+            f"{self.name!r} has no trial {number} that has ended",
+            where="--trial",
+            allowed="a number that `sweeper best` shows",
+        )
 
     def refused(self) -> list[dict[str, Any]]:
         """Trials that other policies put first, and that broke: each with `reason` and `by`."""
@@ -149,12 +170,14 @@ class SweepHandle:
     def _stress_seeds(self) -> tuple[int, ...]:
         return fresh_seeds(self.spec.seed_list, self.spec.stress.seeds)
 
-    def export(self, format: str = "json") -> str:
-        """The recommended setting as text. Raises SweepError as `recommendation` does."""
-        if format not in FORMATS:
-            raise SweepError(
-                f"unknown format {format!r}",
-                allowed=one_of(FORMATS),
-                cure=nearest(format, FORMATS),
-            )
-        return json.dumps(self.recommendation(), indent=2)
+    def export(self, format: str = "json", *, trial: int | None = None) -> str:
+        """The recommended setting, or another trial, as text.
+
+        Args:
+            format: json, yaml, torch, lightning, transformers, keras, optax or deepspeed.
+
+        Raises:
+            SweepError: as `recommendation`; or the format can't express the setting.
+        """
+        registry.check_format(format)
+        return registry.render(self.recommendation(trial), format)
