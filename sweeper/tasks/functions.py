@@ -162,12 +162,14 @@ class Functions(TorchFunctionMode):
         rebound.__defaults__, rebound.__kwdefaults__ = plain.__defaults__, plain.__kwdefaults__
         return rebound(*args, **kwargs)
 
+
     # Normalisation
 
     def batch_norm(self, x: Tensor, mean: Tensor | None, *args: Any, **kwargs: Any) -> Tensor:
         """In the dtype of its statistics: under torch.autocast a packed one takes no other."""
         kept = x if mean is None else x.to(mean.dtype)
         return F.batch_norm(kept, mean, *args, **kwargs).to(x.dtype)
+
 
     def weight_norm(self, direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
         """By its formula (Salimans and Kingma 2016, 1602.07868): the kernel isn't batched."""

@@ -19,8 +19,8 @@ _DEVICES = (
     "gradient_accumulation_steps where you raise that."
 )
 _WHY = (
-    "Arguments alone can't say this setting: the Trainer's own warm-up begins at 0, and its weight "
-    "decay is decoupled and leaves out bias and norm layers."
+    "Arguments alone can't say this setting: the Trainer's own warm-up begins at 0, and its "
+    "weight decay is decoupled and leaves out bias and norm layers."
 )
 
 

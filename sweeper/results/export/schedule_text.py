@@ -10,9 +10,9 @@ from sweeper.results.export.source import Script, call, parameters
 _MODULE = "schedules"
 # Functions that a schedule calls.
 _NEEDS = {
-    "cyclical": ("height",),
+    "cyclical_share": ("height",),
     "cyclical_momentum": ("height",),
-    "onecycle": ("phases",),
+    "onecycle_share": ("phases",),
     "onecycle_momentum": ("phases",),
 }
 _DOC = '"""Share of the peak learning rate at `step`: updates already made, 0 at the first."""'
@@ -21,7 +21,7 @@ _MOMENTUM_DOC = '"""Momentum (beta1) at `step`: updates already made, 0 at the f
 
 def add_schedule(script: Script, schedule: Schedule, total_steps: int, *, cycles: bool) -> None:
     """Add `TOTAL_STEPS`, `lr_share(step, total_steps)` and, for `cycles`, `momentum_at`."""
-    functions = [schedule.kind, *([f"{schedule.kind}_momentum"] if cycles else [])]
+    functions = [f"{schedule.kind}_share", *([f"{schedule.kind}_momentum"] if cycles else [])]
     needed = [name for one in functions for name in _NEEDS.get(one, ())]
     script.blocks.append(f"TOTAL_STEPS = {total_steps}")
     script.add_pieces(_MODULE, *dict.fromkeys(needed), *functions)
@@ -32,7 +32,7 @@ def add_schedule(script: Script, schedule: Schedule, total_steps: int, *, cycles
         "    if step < warmup:\n"
         "        return (step + 1) / warmup\n"
         "    made, span = step - warmup, max(total_steps - warmup, 1)\n"
-        f"    return {_call(schedule, schedule.kind)}"
+        f"    return {_call(schedule, functions[0])}"
     )
     if cycles:
         script.blocks.append(

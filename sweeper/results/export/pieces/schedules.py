@@ -5,36 +5,36 @@ from __future__ import annotations
 import math
 
 
-def constant(made: int, span: int) -> float:
+def constant_share(made: int, span: int) -> float:
     return 1.0
 
 
-def step(made: int, span: int, step_size: int, gamma: float) -> float:
-    return gamma ** (made // step_size)
+def step_share(made: int, span: int, step_size: int, gamma: float) -> float:
+    return float(gamma ** (made // step_size))
 
 
-def multistep(made: int, span: int, milestones: list[int], gamma: float) -> float:
+def multistep_share(made: int, span: int, milestones: list[int], gamma: float) -> float:
     passed = sum(made >= milestone for milestone in milestones)
     return float(gamma**passed)
 
 
-def exponential(made: int, span: int, gamma: float) -> float:
+def exponential_share(made: int, span: int, gamma: float) -> float:
     return gamma**made
 
 
-def polynomial(made: int, span: int, power: float, final: float) -> float:
+def polynomial_share(made: int, span: int, power: float, final: float) -> float:
     return final + (1 - final) * (1 - min(made / span, 1.0)) ** power
 
 
-def cosine(made: int, span: int, final: float) -> float:
+def cosine_share(made: int, span: int, final: float) -> float:
     return final + (1 - final) * (1 + math.cos(math.pi * min(made / span, 1.0))) / 2
 
 
-def inverse_sqrt(made: int, span: int, timescale: int) -> float:
+def inverse_sqrt_share(made: int, span: int, timescale: int) -> float:
     return math.sqrt(timescale / (made + timescale))
 
 
-def wsd(made: int, span: int, decay: int, decay_shape: str, final: float) -> float:
+def wsd_share(made: int, span: int, decay: int, decay_shape: str, final: float) -> float:
     if decay == 0:
         return 1.0
     share = min(max((made - (span - decay)) / decay, 0.0), 1.0)
@@ -55,7 +55,7 @@ def height(made: int, step_size_up: int, step_size_down: int, mode: str, gamma: 
     return rise * peaks[mode]
 
 
-def cyclical(
+def cyclical_share(
     made: int,
     span: int,
     base: float,
@@ -81,7 +81,7 @@ def cyclical_momentum(
     return max_momentum - (max_momentum - base_momentum) * up
 
 
-def sgdr(made: int, span: int, T_0: int, T_mult: float, final: float) -> float:
+def sgdr_share(made: int, span: int, T_0: int, T_mult: float, final: float) -> float:
     begin, length = 0.0, float(T_0)
     while made >= begin + length:
         begin, length = begin + length, length * T_mult
@@ -113,7 +113,7 @@ def phases(
     return anneal(peak, third, top, bottom) if made <= bottom else anneal(third, last, bottom, end)
 
 
-def onecycle(
+def onecycle_share(
     made: int,
     span: int,
     pct_start: float,
