@@ -22,9 +22,9 @@ class TorchAdam(Rule):
         self.assign(first, first + (1 - beta1) * (g - first))
         self.assign(second, beta2 * second + (1 - beta2) * g * g)
         self.assign(largest, ops.maximum(largest, second) if settings["amsgrad"] else second)
-        unbiased = 1 / ops.sqrt(1 - ops.power(beta2, t))
+        unbiased = 1 / ops.sqrt(1 - beta2**t)
         added = eps * unbiased if settings["eps_hat"] else eps
-        step_size = lr / (1 - ops.power(beta1, t))
+        step_size = lr / (1 - beta1**t)
         self.assign_sub(variable, step_size * first / (ops.sqrt(largest) * unbiased + added))
 
 
@@ -38,14 +38,14 @@ class TorchNAdam(Rule):
     ) -> None:
         first, second, corrected = state
         beta1, beta2, decay = settings["beta1"], settings["beta2"], settings["momentum_decay"]
-        mu = beta1 * (1 - 0.5 * ops.power(0.96, t * decay))
-        mu_next = beta1 * (1 - 0.5 * ops.power(0.96, (t + 1) * decay))
+        mu = beta1 * (1 - 0.5 * 0.96 ** (t * decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * decay))
         self.assign(first, first + (1 - beta1) * (g - first))
         self.assign(second, beta2 * second + (1 - beta2) * g * g)
         self.assign(corrected, corrected * mu + (1 - mu))
         of_grad = (1 - mu) / corrected
         of_first = mu_next / (corrected * mu_next + (1 - mu_next))
-        root = ops.sqrt(second / (1 - ops.power(beta2, t)))
+        root = ops.sqrt(second / (1 - beta2**t))
         self.assign_sub(variable, lr * (of_grad * g + of_first * first) / (root + settings["eps"]))
 
 
@@ -61,14 +61,14 @@ class TorchRAdam(Rule):
         beta1, beta2 = settings["beta1"], settings["beta2"]
         self.assign(first, first + (1 - beta1) * (g - first))
         self.assign(second, beta2 * second + (1 - beta2) * g * g)
-        longest, left = 2 / (1 - beta2) - 1, 1 - ops.power(beta2, t)
-        length = longest - 2 * t * ops.power(beta2, t) / left
+        longest, left = 2 / (1 - beta2) - 1, 1 - beta2**t
+        length = longest - 2 * t * beta2**t / left
         above = ops.where(length > 5, length, ops.zeros_like(length) + 6.0)
         of_longest = longest / ((longest - 4) * (longest - 2)) if longest > 5 else 1.0
         r = ops.sqrt((above - 4) * (above - 2) * of_longest / above)
         scaled = r * ops.sqrt(left) / (ops.sqrt(second) + settings["eps"])
         share = ops.where(length > 5, scaled, ops.ones_like(scaled))
-        self.assign_sub(variable, lr / (1 - ops.power(beta1, t)) * first * share)
+        self.assign_sub(variable, lr / (1 - beta1**t) * first * share)
 
 
 class TorchSGD(Rule):
@@ -132,8 +132,8 @@ class StableAdamW(Rule):
     ) -> None:
         first, second = state
         beta1, beta2, eps = settings["beta1"], settings["beta2"], settings["eps"]
-        left1 = (1 - beta1) / (1 - ops.power(beta1, t))
-        left2 = (1 - beta2) / (1 - ops.power(beta2, t))
+        left1 = (1 - beta1) / (1 - beta1**t)
+        left2 = (1 - beta2) / (1 - beta2**t)
         self.assign(first, first + left1 * (g - first))
         self.assign(second, (1 - left2) * second + left2 * g * g)
         rms = ops.sqrt(ops.mean(g * g / ops.maximum(second, max(eps * eps, 1e-38))))
