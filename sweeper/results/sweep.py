@@ -14,6 +14,7 @@ from sweeper.study import standing
 from sweeper.study.folder import Folder, versions
 from sweeper.study.stress import fresh_seeds
 from sweeper.tracking import content
+from sweeper.tracking.process import read_progress
 
 EXPORT_SCHEMA = 1
 
@@ -180,4 +181,8 @@ class SweepHandle:
             SweepError: as `recommendation`; or the format can't express the setting.
         """
         registry.check_format(format)
-        return registry.render(self.recommendation(trial), format)
+        found = self.recommendation(trial)
+        known = read_progress(self.folder.path).get("recommended")
+        if known and known["trial"] == found["evidence"]["trial"]:
+            found["mlflow"]["run"] = known["run"]
+        return registry.render(found, format)

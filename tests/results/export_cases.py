@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -212,11 +213,18 @@ def reference(case: str) -> np.ndarray:
     return problem.vector()
 
 
-def train(problem: Problem, optimizer: Any, scheduler: Any) -> None:
-    """An ordinary loop."""
+def train(
+    problem: Problem, optimizer: Any, scheduler: Any, clip: Mapping[str, Any] | None = None
+) -> None:
+    """An ordinary loop; it clips by `clip_norm` and `clip_value` of `clip`."""
+    clip = clip or {}
     for step in range(STEPS):
         optimizer.zero_grad()
         problem(torch.tensor(step)).backward()
+        if "clip_norm" in clip:
+            nn.utils.clip_grad_norm_(problem.parameters(), clip["clip_norm"])
+        if "clip_value" in clip:
+            nn.utils.clip_grad_value_(problem.parameters(), clip["clip_value"])
         optimizer.step()
         scheduler.step()
 

@@ -19,7 +19,7 @@ _CLOSE = 1e-10
 _NATIVE = ("adam", "adamw_mask", "sgd_nesterov_wsd", "clip_norm", "onecycle_beta1", "lion_decay")
 _LIGHTNING = (*_NATIVE, "adam_eps_hat", "clip_value", "cyclical_momentum", "stable_adamw", "adai")
 _ARGUMENTS = ("adam", "adam_large_eps", "adamw_no_decay_at_all", "sgd_nesterov", "rmsprop",
-              "rmsprop_centered", "linear", "cosine", "sgd_momentum_cosine", "clip_norm")  # fmt: skip
+              "rmsprop_centered", "linear", "cosine", "clip_norm")  # fmt: skip
 _OPTIMIZERS = ("adamw", "adamw_mask", "warmup", "adam_l2", "clip_value", "clip_norm_l2", "amsgrad",
                "lion_decay", "cyclical_momentum", "sgd_nesterov_wsd", "adagrad")  # fmt: skip
 
@@ -64,6 +64,28 @@ def test_a_saved_run_goes_on() -> None:
         optimizer.step()
         scheduler.step()
     assert ec.distance("cyclical_momentum", problem.vector()) < _CLOSE
+
+
+@pytest.mark.parametrize("target", ["lightning", "transformers"])
+def test_every_case_has_its_optimizer_or_arguments(target: str) -> None:
+    for case, config in ec.CASES.items():
+        names = ec.run_text(render(ec.found(config), target))
+        if "make_optimizer" not in names:
+            assert target == "transformers"
+            assert not config.get("weight_decay")
+            assert case in _ARGUMENTS or config["optimizer"] in ("sgd", "adam")
+            continue
+        problem = ec.Problem()
+        optimizer, scheduler = names["make_optimizer"](problem)
+        clips_itself = target == "transformers" and "clip_value" in config
+        ec.train(problem, optimizer, scheduler, {} if clips_itself else config)
+        assert ec.distance(case, problem.vector()) < _CLOSE, case
+
+
+def test_a_pattern_without_a_parameter_is_refused() -> None:
+    names = ec.run_text(render(ec.found(ec.CASES["adamw_pattern"]), "torch"))
+    with pytest.raises(ValueError, match=r"no parameter matches 'dense\.\*'"):
+        names["make_optimizer"](torch.nn.Sequential(ec.Problem()))
 
 
 class Steps(Dataset[Any]):

@@ -18,6 +18,7 @@ _DEVICES = (
     "The batch size holds for one device: divide it by the number of devices, and by "
     "gradient_accumulation_steps where you raise that."
 )
+_UNKNOWN = "Set per_device_train_batch_size: the Trainer's default is 8, not the task's own."
 _WHY = (
     "Arguments alone can't say this setting: the Trainer's own warm-up begins at 0, and its "
     "weight decay is decoupled and leaves out bias and norm layers."
@@ -29,7 +30,8 @@ def render(setting: Setting) -> str:
     said = _arguments(setting)
     optimizers = "" if said is not None else ", optimizers=make_optimizer(model)"
     use = _USE.format(output_dir="output", optimizers=optimizers)
-    script = Script(comment(setting.found, use, _DEVICES, *([] if said is not None else [_WHY])))
+    batch = _UNKNOWN if setting.batch_size is None else _DEVICES
+    script = Script(comment(setting.found, use, batch, *([] if said is not None else [_WHY])))
     script.imports += ["from typing import Any", "from transformers import TrainingArguments"]
     if said is None:
         add_torch(script, setting, clip_norm=False, clip_value=True)

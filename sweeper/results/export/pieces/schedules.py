@@ -19,11 +19,12 @@ def multistep_share(made: int, span: int, milestones: list[int], gamma: float) -
 
 
 def exponential_share(made: int, span: int, gamma: float) -> float:
-    return gamma**made
+    return float(gamma**made)
 
 
 def polynomial_share(made: int, span: int, power: float, final: float) -> float:
-    return final + (1 - final) * (1 - min(made / span, 1.0)) ** power
+    left = (1 - min(made / span, 1.0)) ** power
+    return float(final + (1 - final) * left)
 
 
 def cosine_share(made: int, span: int, final: float) -> float:

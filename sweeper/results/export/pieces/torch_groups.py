@@ -12,6 +12,10 @@ def decay_groups(
     model: nn.Module, weight_decay: float, no_decay: list[str]
 ) -> list[dict[str, Any]]:
     """bias: parameters of that name; norm: of normalisation layers; else patterns of names."""
+    for pattern in no_decay:
+        names = [name for name, _ in model.named_parameters()]
+        if pattern not in ("bias", "norm") and not any(fnmatchcase(n, pattern) for n in names):
+            raise ValueError(f"no parameter matches {pattern!r}, only {', '.join(names)}")
     norms = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
     of_norms = {
         id(parameter)
