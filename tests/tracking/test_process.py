@@ -46,8 +46,7 @@ def test_it_ends_as_the_sweep_did(folder, outcome, status):
     assert ("recommended" in progress) == (outcome == "finished")
     if outcome == "finished":
         best = progress.pop("recommended")
-        (run,) = [one for one in ts.children(found) if one == best["run"]]
-        assert ts.children(found)[run]["tags"]["sweeper.trial"] == str(best["trial"])
+        assert found[best["run"]]["tags"]["sweeper.trial"] == str(best["trial"])
     whole = {"recorded": 6, "told": 6, "mirrored": None, "lag_s": 0.0, "error": None}
     assert progress == {**whole, "ended": True, "begun": True}
 
