@@ -13,6 +13,8 @@ from sweeper.errors import SweepError
 
 if TYPE_CHECKING:
     from sweeper.lane.trial import Trial as Trial
+    from sweeper.results.recommended import Recommendation as Recommendation
+    from sweeper.results.recommended import load_recommendation as load_recommendation
     from sweeper.results.sweep import SweepHandle as SweepHandle
     from sweeper.runtime.launch import launch as launch
     from sweeper.tasks.own_loop import OwnLoop as OwnLoop
@@ -22,13 +24,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "OwnLoop", "SweepError", "SweepHandle", "Task", "Trajectories", "Trial", "launch", "train",
+    "OwnLoop", "Recommendation", "SweepError", "SweepHandle", "Task", "Trajectories", "Trial",
+    "launch", "load_recommendation", "train",
 ]  # fmt: skip
 
 _HOMES = {
     "OwnLoop": "sweeper.tasks.own_loop",
+    "Recommendation": "sweeper.results.recommended",
     "SweepHandle": "sweeper.results.sweep",
     "launch": "sweeper.runtime.launch",
+    "load_recommendation": "sweeper.results.recommended",
     "Task": "sweeper.tasks.task",
     "Trajectories": "sweeper.training",
     "Trial": "sweeper.lane.trial",

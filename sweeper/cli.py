@@ -228,11 +228,30 @@ def trajectories(name: str, storage: str, trial: int, series: str | None, output
 @click.argument("name")
 @_STORAGE
 @click.option(
-    "--format", "form", default="json", show_default=True, help="json: config and evidence."
+    "--format",
+    "form",
+    default="json",
+    show_default=True,
+    help="json, yaml: config and evidence. torch, lightning, transformers, keras, optax: a "
+    "script. deepspeed: its JSON.",
 )
-def export(name: str, storage: str, form: str) -> None:
-    """Print the recommended setting of the sweep NAME, with the evidence for it."""
-    click.echo(_handle(name, storage).export(form))
+@click.option("--trial", type=int, default=None, help="Export this trial instead.", metavar="N")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file."
+)
+def export(name: str, storage: str, form: str, trial: int | None, output: Path | None) -> None:
+    """Print the recommended setting of the sweep NAME, with the evidence for it.
+
+    What a format can't express it refuses, with the reason and another format.
+    """
+    text = _handle(name, storage).export(form, trial=trial)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SweepError(f"can't be written: {error.strerror}", where=str(output)) from error
 
 
 @cli.command()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import SweepError, nearest, one_of
+from sweeper.errors import SweepError
 from sweeper.ranking.recommendation import refusal
 from sweeper.ranking.target import steps_to_target
+from sweeper.results.export import registry
 from sweeper.study import standing
 from sweeper.study.folder import Folder, versions
 from sweeper.study.stress import fresh_seeds
+from sweeper.tracking import content
+from sweeper.tracking.process import read_progress
 
-FORMATS = ("json",)
 EXPORT_SCHEMA = 1
 
 
@@ -61,16 +62,21 @@ class SweepHandle:
         """The first `n` of `ranking`; every `config` is one that `sweeper.train` takes."""
         return self.ranking(by)[:n]
 
-    def recommendation(self) -> dict[str, Any]:
+    def recommendation(self, trial: int | None = None) -> dict[str, Any]:
         """The recommended setting with its evidence and provenance.
 
+        Args:
+            trial: number of another trial to take; `recommended` is false then, and `reason` says
+                what broke in it.
+
         Raises:
-            SweepError: no trial has ended, or none of them held.
+            SweepError: no trial has ended, or none of them held; there is no such trial.
         """
         ranking = self.ranking()
         if not ranking:
             raise SweepError(f"no trial of {self.name!r} has ended yet")
-        first = standing.chosen(ranking)
+        best = standing.chosen(ranking)
+        first = best if trial is None else self._trial(ranking, trial)
         if first is None:
             raise self._nothing_held(len(ranking))
         stressed = "stress_runs" in first
@@ -81,6 +87,8 @@ class SweepHandle:
         return {
             "schema": EXPORT_SCHEMA,
             "sweep": self.name,
+            "recommended": first is best,
+            "reason": refusal(first, stress_horizon=spec.stress_steps(config)),
             "config": config,
             "proven": {
                 "task": spec.task,
@@ -98,8 +106,22 @@ class SweepHandle:
                 {k: row[k] for k in ("trial", "by", "reason", "config")} for row in refused
             ],
             "trials": len(ranking),
+            "mlflow": {
+                "experiment": self.name,
+                "filter": f"tags.`{content.TRIAL}` = '{first['trial']}'",
+            },
             "versions": versions(),
         }
+
+    def _trial(self, ranking: list[dict[str, Any]], number: int) -> dict[str, Any]:
+        for row in ranking:
+            if row["trial"] == number:
+                return row
+        raise SweepError(
+            f"{self.name!r} has no trial {number} that has ended",
+            where="--trial",
+            allowed="a number that `sweeper best` shows",
+        )
 
     def refused(self) -> list[dict[str, Any]]:
         """Trials that other policies put first, and that broke: each with `reason` and `by`."""
@@ -163,12 +185,18 @@ class SweepHandle:
 
         return write_report(self, path, x=x, y=y)
 
-    def export(self, format: str = "json") -> str:
-        """The recommended setting as text. Raises SweepError as `recommendation` does."""
-        if format not in FORMATS:
-            raise SweepError(
-                f"unknown format {format!r}",
-                allowed=one_of(FORMATS),
-                cure=nearest(format, FORMATS),
-            )
-        return json.dumps(self.recommendation(), indent=2)
+    def export(self, format: str = "json", *, trial: int | None = None) -> str:
+        """The recommended setting, or another trial, as text.
+
+        Args:
+            format: json, yaml, torch, lightning, transformers, keras, optax or deepspeed.
+
+        Raises:
+            SweepError: as `recommendation`; or the format can't express the setting.
+        """
+        registry.check_format(format)
+        found = self.recommendation(trial)
+        known = read_progress(self.folder.path).get("recommended")
+        if known and known["trial"] == found["evidence"]["trial"]:
+            found["mlflow"]["run"] = known["run"]
+        return registry.render(found, format)

@@ -58,7 +58,8 @@ def read_progress(folder: Path) -> dict[str, Any]:
 
     `told` trials, `recorded` of them in MLflow, `mirrored` of them in Optuna's storage (None
     without one), `lag_s` seconds since MLflow had all of them, the `error` that is waited out, and
-    whether the sweep has `ended` and everything is there; `begun` once it has said anything.
+    whether the sweep has `ended` and everything is there; `begun` once it has said anything. At
+    the end `recommended` is the `trial` that is recommended and its `run` in MLflow.
     """
     nothing = {"recorded": 0, "told": 0, "mirrored": None, "lag_s": 0.0, "begun": False}
     nothing |= {"error": None, "ended": False}
@@ -117,6 +118,7 @@ class Tracker:
         self._reported = float("-inf")
         self._backoff = Backoff()
         self._mirroring: Mirroring | None = None
+        self._recommended: dict[str, Any] | None = None
 
     def run(self) -> None:
         """Record until the sweep has ended and all of it is there, or nobody waits for it."""
@@ -161,7 +163,7 @@ class Tracker:
         mirrored, trouble = None, None
         if self._mirroring is not None:
             mirrored, trouble = self._mirroring.mirrored, self._mirroring.error
-        content = {
+        content: dict[str, Any] = {
             "recorded": self._recorded,
             "told": self._told,
             "mirrored": mirrored,
@@ -169,6 +171,8 @@ class Tracker:
             "error": error or (trouble and f"search.mirror: {trouble}"),
             "ended": ended,
         }
+        if self._recommended is not None:
+            content["recommended"] = self._recommended
         aside = self._folder.path / f".{_FILE}"
         # A full disk: the driver reads what was written last, and the next one tells it more.
         with contextlib.suppress(OSError):
@@ -186,6 +190,7 @@ class Tracker:
             self.report()
             if not left and ended is not None:
                 projection.finish(ended)
+                self._recommended = projection.recommended
                 self.report(ended=self._is_mirrored(), force=True)
                 return
             if not left:

@@ -45,6 +45,7 @@ class Projection:
         self._noted_at = float("-inf")
         self._parent, self._children = self._find()
         self._is_open = self._parent.status == "RUNNING"
+        self.recommended: dict[str, Any] | None = None  # the trial and its run, at the end
         self._noted: dict[str, float] = dict(self._parent.metrics)
         self._run_steps = {
             number: run.metrics.get("run_steps", 0) for number, run in self._children.items()
@@ -140,6 +141,9 @@ class Projection:
         """Write what the stress test found, what is recommended or refused, and the front."""
         best, broken = chosen(ranking), refused(self._database, self._spec)
         reasons = {row["trial"]: row["reason"] for row in broken}
+        if best is not None:
+            run = self._children[best["trial"]]
+            self.recommended = {"trial": best["trial"], "run": run.id}
         for row in ranking:
             run = self._children[row["trial"]]
             points = [p for p in content.stress_points(row) if run.metrics.get(p.name) != p.value]

@@ -59,6 +59,7 @@ def test_what_breaks_later_is_refused_and_what_holds_recommended(whole: Path) ->
     assert found["proven"]["stress_seeds"] == [1, 2]
     assert found["evidence"]["stress_failure_fraction"] == 0
     assert f"Recommended: trial {found['evidence']['trial']}, held on 2 fresh" in said
+    assert len(found["mlflow"].pop("run")) == 32  # known once MLflow has the trial
     assert json.loads((tmp_path / "small" / "recommended.json").read_text()) == found
     # The baseline looked as good as any in the search.
     rows = json.loads(run("best", "small", "--storage", tmp_path, "--format", "json").stdout)

@@ -43,6 +43,10 @@ def test_it_ends_as_the_sweep_did(folder, outcome, status):
     ranks = [run["metrics"].get("rank") for run in ts.children(found).values()]
     assert (None in ranks) == (outcome != "finished")
     progress = process.read_progress(folder.path)
+    assert ("recommended" in progress) == (outcome == "finished")
+    if outcome == "finished":
+        best = progress.pop("recommended")
+        assert found[best["run"]]["tags"]["sweeper.trial"] == str(best["trial"])
     whole = {"recorded": 6, "told": 6, "mirrored": None, "lag_s": 0.0, "error": None}
     assert progress == {**whole, "ended": True, "begun": True}
 

@@ -1,0 +1,1 @@
+"""A recommended setting as text for other frameworks; see docs/export.md."""
