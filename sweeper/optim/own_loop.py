@@ -99,12 +99,28 @@ def _clip_before_step(optimizer: Optimizer, configuration: Configuration) -> Non
     if norm is None and value is None:
         return
 
-    def clip(optimizer: Optimizer, *arguments: object) -> None:
-        del arguments
+    def clip() -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if norm is not None:
             clip_grad_norm_(parameters, norm)
         if value is not None:
             clip_grad_value_(parameters, value)
 
-    optimizer.register_step_pre_hook(clip)
+    def before(
+        optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        del optimizer
+        # A closure makes the gradients, within the step: Lightning passes one.
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            clip()
+            return None
+
+        def clipped() -> Any:
+            loss = closure()
+            clip()
+            return loss
+
+        return args[:1], {**kwargs, "closure": clipped}
+
+    optimizer.register_step_pre_hook(before)

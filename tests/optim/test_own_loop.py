@@ -158,3 +158,36 @@ def test_a_closure_is_called_and_its_loss_returned() -> None:
 
     assert optimizer.step(closure) == 3
     assert (param < 1).all()
+
+
+@pytest.mark.parametrize("name", ["sgd", "lion"])
+@pytest.mark.parametrize("by_keyword", [False, True])
+def test_gradients_of_a_closure_are_clipped(name: str, by_keyword: bool) -> None:
+    """Lightning computes them within the step. sgd is torch's own class, lion is ours."""
+    config = {"optimizer": name, "lr": 0.1, "clip_norm": 0.5}
+    found = []
+    for with_closure in (False, True):
+        weight = torch.nn.Parameter(torch.tensor([3.0, -4.0], dtype=torch.float64))
+        optimizer, scheduler = make_optimizer([weight], config, total_steps=5)
+
+        def closure(weight: torch.nn.Parameter = weight) -> torch.Tensor:
+            weight.grad = None
+            loss = (weight**2).sum()
+            loss.backward()
+            return loss
+
+        for _ in range(5):
+            if not with_closure:
+                closure()
+                optimizer.step()
+            elif by_keyword:
+                assert optimizer.step(closure=closure).item() > 0
+            else:
+                assert optimizer.step(closure).item() > 0
+            scheduler.step()
+        found.append(weight.detach().clone())
+        if name == "sgd" and not with_closure:
+            # Five steps of length lr * clip_norm along the gradient, which points to 0.
+            expected = 5 - 5 * 0.1 * 0.5
+            assert abs(float(weight.detach().norm()) - expected) < 1e-5
+    assert torch.equal(*found)
