@@ -83,21 +83,20 @@ class Feed:
     def _loaded(
         self, loader: Loader, places: Sequence[Place | None], steps: int
     ) -> Iterator[tuple[Part, Part]]:
-        """Batches `[K, B, ...]`. Rows that need the same one share it; empty slots take any."""
+        """Batches `[K, B, ...]`. Rows that need the same one at once share it; empty slots take
+        any. None is kept: a row that is steps behind loads it again.
+        """
         table = self._wishes(places, steps)
-        order = list(dict.fromkeys(wish for row in table for wish in row))
-        batches = zip(order, loader.load(order), strict=True)
-        held: dict[Wish, tuple[Part, Part]] = {}
+        batches = loader.load([wish for row in table for wish in dict.fromkeys(row)])
         for row in table:
-            while not held.keys() >= set(row):
-                wish, (inputs, targets) = next(batches)
+            held: dict[Wish, tuple[Part, Part]] = {}
+            for wish in dict.fromkeys(row):
+                inputs, targets = next(batches)
                 held[wish] = (
                     moved(inputs, self._device, self._dtype),
                     moved(targets, self._device, self._dtype),
                 )
             yield stack([held[wish][0] for wish in row]), stack([held[wish][1] for wish in row])
-            for wish in set(row):
-                del held[wish]  # another row may be steps behind, and loads it again
 
     def _wishes(self, places: Sequence[Place | None], steps: int) -> list[list[Wish]]:
         """The batch of every step and slot."""

@@ -348,3 +348,16 @@ def test_a_loader_can_be_left_in_the_middle() -> None:
         break
     found = [inputs for inputs, _ in loader.load(wishes[3:])]
     assert torch.equal(found[0], X[3:5]) and len(found) == 5
+
+
+@pytest.mark.parametrize("batches", ["own", "shared"])
+@pytest.mark.parametrize("loaders", [0, 1])
+def test_rows_of_one_stream_may_be_steps_apart(batches: str, loaders: int) -> None:
+    """A run that begins later needs what another has had: it loads it again."""
+    task = task_of(Augmented(), batches=batches)
+    pack = Pack(task, Program("adam"), 3, Machine("cpu", "float64", False, loaders))
+    pack.place(Run(0, 0, ADAM, 5, 40))
+    first = pack.train(7)[:, 0, 0]
+    pack.place(Run(1, 1, ADAM, 5, 40))
+    both = pack.train(20)[:, 0]
+    np.testing.assert_array_equal(np.concatenate([first, both[:13, 0]]), both[:20, 1])
