@@ -109,7 +109,7 @@ NESTED = [
 # Whole lines at the end of a good spec, and the whole message after the name of the file.
 LINES = [
     ("horizn: 3", r", line 5: unknown key 'horizn'; allowed: .* Did you mean 'horizon'\?"),
-    ("int: 3", ", line 5: unknown key 'int'; allowed: baseline, .*"),
+    ("int: 3", ", line 5: unknown key 'int'; allowed: allow_unpacked, .*"),
     ("a[b]: 3", r", line 5: unknown key 'a\[b\]'; .*"),
     ("search:\n  sed: 1", r", line 6: search: unknown key 'sed'; allowed: mirror, sampler, .*"),
     ("horizon: 3", ', line 5: not YAML: found duplicate key "horizon" .*'),

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from sweeper import spec as spec_module
-from sweeper.errors import SweepError, shown
+from sweeper.errors import SweepError
 from sweeper.horizon import Horizon
 from sweeper.optim.configuration import parse
 from sweeper.optim.hyperparameters import join
@@ -130,13 +130,6 @@ def _build(variants: Variants, variant: Variant, key: str, spec: SweepSpec) -> T
             where=join(key, where) if is_own else where,
             allowed=error.allowed,
             cure=error.cure,
-        ) from error
-    except Exception as error:
-        if not variant.task_args:
-            raise
-        raise SweepError(
-            f"the task refuses {shown(variant.args)}: {type(error).__name__}: {error}",
-            where=join(key, "task_args"),
         ) from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import SweepError, nearest, one_of
+from sweeper.errors import SweepError, nearest, one_of, shown
 
 _FRAMES = 3  # of the user's, the last ones
 _OURS = str(Path(__file__).parents[1])
@@ -60,7 +60,8 @@ def called(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
     except SweepError:
         raise
     except Exception as error:
-        raise failed(f"{name} fails", error) from error
+        told = f"{name} fails for {shown(args)}" if args else f"{name} fails"
+        raise failed(told, error, "task_args" if args else "task") from error
 
 
 def users_frames(error: BaseException) -> list[str]:
@@ -79,10 +80,10 @@ def _is_foreign(file: str) -> bool:
     return file.startswith(("<", _OURS)) or is_python or "/site-packages/torch/" in file
 
 
-def failed(what: str, error: Exception) -> SweepError:
+def failed(what: str, error: Exception, where: str = "task") -> SweepError:
     """What failed in the user's own code, and where that was."""
     frames = "".join(f"\n  {frame}" for frame in users_frames(error))
-    return SweepError(f"{what}: {type(error).__name__}: {error}{frames}", where="task")
+    return SweepError(f"{what}: {type(error).__name__}: {error}{frames}", where=where)
 
 
 def _refuse_standard_library(module: str) -> None:

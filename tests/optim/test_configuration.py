@@ -263,8 +263,8 @@ def test_the_allowed_interval_is_said() -> None:
 def test_all_keys_are_listed_for_an_unknown_one() -> None:
     with pytest.raises(SweepError) as caught:
         parse({"optimizer": "sgd", "nesterow": True})
-    keys = "clip_norm, clip_value, dampening, lr, momentum, nesterov, no_decay, schedule"
-    assert caught.value.allowed == f"{keys}, weight_decay"
+    keys = "batch_size, clip_norm, clip_value, dampening, lr, momentum, nesterov, no_decay, "
+    assert caught.value.allowed == f"{keys}schedule, task_args, weight_decay"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_sizes_and_settings_of_lanes_follow() -> None:
     [
         (
             {"space": {"batch_size": {"choice": [16, 5000]}}},
-            "space.batch_size: a batch of 5000; allowed: 1 to 1437 samples",
+            "space.batch_size: a batch of 5000; allowed: 1 to 1437 samples, .*",
         ),
         ({"baseline": {"batch_size": 4000}}, "baseline.batch_size: a batch of 4000; .*"),
         ({"batch_size": 9999, "space": LR}, "batch_size: a batch of 9999; .*"),
@@ -99,7 +99,9 @@ def test_what_a_factory_raises_is_said_with_the_key(
     monkeypatch.syspath_prepend(str(tmp_path))
     task = {"task": "odd_task:make", "baseline": []}
     try:
-        with pytest.raises(SweepError, match=r"^space.task_args: the task refuses .*'width': 3.*"):
+        with pytest.raises(
+            SweepError, match=r"^space.task_args: odd_task:make fails for .*'width': 3"
+        ):
             resolved(**task, space={**LR, "task_args": {"width": {"choice": [2, 3]}}})
         with pytest.raises(SweepError, match=r"task_args: .* needs the argument 'width'"):
             resolved(**task, space=LR)

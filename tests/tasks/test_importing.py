@@ -70,7 +70,12 @@ def test_the_installed_command_finds_it_too(folder: Path) -> None:
         ("bad3:build", "def build(:\n", {}, "SyntaxError"),
         ("bad4:biuld", GOOD, {}, "no function 'biuld'.*Did you mean 'build'"),
         ("bad5:build", GOOD, {"widht": 3}, "no argument 'widht'.*Did you mean 'width'"),
-        ("bad6:build", GOOD, {"width": 500}, r"fails: ValueError: too wide\n.*bad6.py:8 in build"),
+        (
+            "bad6:build",
+            GOOD,
+            {"width": 500},
+            r"fails for .*500.: ValueError: too wide\n.*bad6.py:8 in build",
+        ),
         ("bad7:number", GOOD, {}, "returns int; allowed: a sweeper.Task"),
         ("os:system", "", {"command": "true"}, "os is a module of Python itself"),
         ("bad-name:build", "", {}, "unknown task 'bad-name:build'"),
