@@ -7,7 +7,6 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain import SEED, mini_batches
+from sweeper.lane.memory import one_thread
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
 
@@ -27,7 +27,7 @@ Step = Callable[[Tensor, Tensor], object]
 
 def alone(task: str, task_args: Mapping[str, Any], steps: int) -> float:
     """Run-steps/s with eager torch and the fused Adam; median of 3 repeats of `steps` steps."""
-    with _one_thread():
+    with one_thread():
         built = TaskName(task, task_args).build()
         model = built.initial(SEED)
         step = _step(_loss_of(built, model), torch.optim.Adam(model.parameters(), fused=True))
@@ -41,7 +41,7 @@ def alone_compiled(task: str, task_args: Mapping[str, Any], steps: int) -> float
     bundled tasks are slower this way than eager, though nothing recompiles after the warm-up.
     """
     logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
-    with _one_thread():
+    with one_thread():
         built = TaskName(task, task_args).build()
         return max(_compiled(built, steps, whole) for whole in (False, True))
 
@@ -84,16 +84,6 @@ def _seconds(step: Step, batches: Iterator[Batch], steps: int) -> float:
     for inputs, targets in islice(batches, steps):
         step(inputs, targets)
     return time.perf_counter() - start
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def main() -> None:

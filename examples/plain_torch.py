@@ -8,6 +8,7 @@ It keeps a checkpoint in `trial.folder` and goes on from there after a crash or 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,19 +59,19 @@ def train(trial: sweeper.Trial, hidden: int = 32, batch_size: int = 64) -> dict[
     return {"held_out_accuracy": correct.double().mean().item()}
 
 
-def save(path: Path, parts: dict[str, object], step: int) -> None:
+def save(path: Path, parts: dict[str, Any], step: int) -> None:
     """Write a checkpoint aside and rename it: a crash leaves the one before."""
     aside = path.with_suffix(".new")
-    states = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
+    states = {name: part.state_dict() for name, part in parts.items()}
     torch.save({"step": step, **states}, aside)
     aside.replace(path)
 
 
-def restore(path: Path, parts: dict[str, object]) -> int:
+def restore(path: Path, parts: dict[str, Any]) -> int:
     """Load a checkpoint; the step to go on with, 0 where there is none."""
     if not path.exists():
         return 0
     saved = torch.load(path)
     for name, part in parts.items():
-        part.load_state_dict(saved[name])  # type: ignore[attr-defined]
+        part.load_state_dict(saved[name])
     return int(saved["step"])

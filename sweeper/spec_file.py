@@ -1,4 +1,4 @@
-"""Reading a spec: YAML 1.2 (1e-3 is a number), `--set key=value`, and the line of every key."""
+"""Spec files: YAML 1.2 (1e-3 is a number), `--set key=value`, and the line of every key."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             reason = "it is not UTF-8 text"
         raise SweepError(f"can't read {path}: {reason}", cure=_others(path)) from error
     return parse_text(text, str(path))
+
+
+def dump(content: Mapping[str, Any]) -> str:
+    """Plain values as YAML, keys in their order."""
+    stream = StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(dict(content), stream)
+    return stream.getvalue()
 
 
 def parse_text(text: str, where: str = "spec") -> tuple[dict[str, Any], dict[str, int]]:

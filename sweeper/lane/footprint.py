@@ -111,7 +111,7 @@ def _peak(
     for index in range(capacity):
         pack.place(Run(index, index, typical.to_dict(), 0, 1_000_000_000))
     pack.train(1)  # with its statistics: the largest of all steps
-    tensors = [pack.arena.theta, *pack.arena.state.values()]
+    tensors = [pack.arena.theta, *pack.arena.state.values(), *pack.arena.own.values()]
     return _end_peak(machine) - before, float(sum(tensor.nbytes for tensor in tensors))
 
 

@@ -296,4 +296,4 @@ class Lane:
 
     def _room(self) -> int:
         """Runs that the lane can take, see Packs.room."""
-        return self.packs.room(parse(grant.run.config).program for grant in self.waiting)
+        return self.packs.room(self.packs.program(grant.run) for grant in self.waiting)

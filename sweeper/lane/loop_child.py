@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import json
 import os
-import random
 import signal
 import socket
 import sys
@@ -17,16 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from sweeper.errors import SweepError
 from sweeper.lane.loop_folder import LoopFolder, LostError
 from sweeper.lane.reports import Reports, Stopped
 from sweeper.lane.trial import Trial
 from sweeper.lane.wire import Wire
-from sweeper.tasks.importing import users_frames
+from sweeper.tasks.importing import told
 from sweeper.tasks.own_loop import OwnLoop
+from sweeper.tasks.randomness import seed_everything
 from sweeper.tasks.registry import TaskName
 
 _PR_SET_PDEATHSIG = 1
@@ -82,7 +79,7 @@ def main(handle: int, parent: int) -> None:
     except SweepError as error:
         wire.send("failed", error.what, error.where, error.allowed, error.cure)
     except Exception as error:
-        wire.send("failed", _told(error), "task", "", "")
+        wire.send("failed", told(error), "task", "", "")
     else:
         wire.send("ended", metrics)
 
@@ -112,7 +109,7 @@ def _train(order: Order, wire: Wire, messages: list[list[Any]]) -> dict[str, flo
         folder=folder.path,
         reports=reports,
     )
-    _seed(order.seed)
+    seed_everything(order.seed)  # a script that forgets to seed repeats itself all the same
     try:
         metrics = _metrics(loop.train(trial))
         if not journal.is_new:
@@ -129,7 +126,7 @@ def _train(order: Order, wire: Wire, messages: list[list[Any]]) -> dict[str, flo
         if isinstance(error, SweepError):
             raise
         step = f"after {reports.known} of {order.horizon} steps"
-        raise SweepError(f"the loop failed {step}: {_told(error)}", where="task") from error
+        raise SweepError(f"the loop failed {step}: {told(error)}", where="task") from error
 
 
 def _metrics(returned: object) -> dict[str, float]:
@@ -141,13 +138,6 @@ def _metrics(returned: object) -> dict[str, float]:
         raise SweepError(
             f"the loop returned {returned!r}", where="task", allowed="metrics by name, or nothing"
         ) from error
-
-
-def _seed(seed: int) -> None:
-    """The script that forgets to seed repeats itself all the same."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that scripts use
-    torch.manual_seed(seed)
 
 
 def _listen(wire: Wire, reports: Reports, messages: list[list[Any]]) -> None:
@@ -175,12 +165,6 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def _told(error: BaseException) -> str:
-    """An exception with the lines of the user's script that led to it."""
-    frames = "".join(f"\n  {frame}" for frame in users_frames(error))
-    return f"{type(error).__name__}: {error}{frames}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from sweeper.optim.arena import SavedRow
 from sweeper.optim.configuration import Program, parse
 from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.task import Task
-from sweeper.tasks.variants import Variants
+from sweeper.tasks.variants import shared
 
 # Packs that a lane keeps: each holds the memory of all of its slots.
 MOST_PACKS = 8
@@ -41,7 +41,7 @@ class Packs:
 
     def __init__(self, settings: LaneSettings, storage: Storage) -> None:
         self._settings, self._storage = settings, storage
-        self._variants = Variants(settings.task)
+        self._variants = shared(settings.task)
         self._packs: dict[Program, TimedPack] = {}
         self._turn = 0
         self.used = self.offered = 0
@@ -60,8 +60,9 @@ class Packs:
 
     def program(self, run: Run) -> Program:
         """The program of a run; one for all own loops."""
-        is_loop = isinstance(self.task(run), OwnLoop)
-        return OWN_LOOP if is_loop else parse(run.config).program
+        program = parse(run.config).program
+        is_loop = isinstance(self._variants.load(program.variant), OwnLoop)
+        return OWN_LOOP if is_loop else program
 
     def holder(self, run: int) -> TimedPack | None:
         """The pack that has a run."""

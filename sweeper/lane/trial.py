@@ -97,12 +97,12 @@ def _index(step: SupportsIndex) -> int:
         ) from None
 
 
-def _number(value: object, name: str) -> float:
+def _number(value: Any, name: str) -> float:
     if isinstance(value, Tensor):
         value = value.detach()
     if not isinstance(value, str | bytes | bool):
         try:
-            return float(value)  # type: ignore[arg-type]
+            return float(value)
         except (TypeError, ValueError, RuntimeError):
             pass
     raise SweepError(

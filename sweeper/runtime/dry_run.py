@@ -15,7 +15,7 @@ from sweeper.runtime.variants import resolve, task_name
 from sweeper.space import Choice, Parameter, programs
 from sweeper.spec import SweepSpec
 from sweeper.study.programs import count_programs
-from sweeper.tasks.variants import Variants
+from sweeper.tasks.variants import shared
 from sweeper.training import machine_for
 
 
@@ -58,7 +58,7 @@ def describe(spec: SweepSpec) -> Iterator[str]:
 def _measured(spec: SweepSpec, lanes: int, machine: Machine) -> Iterator[str]:
     """What is known when a pack has been trained for a moment."""
     capacities, why = plan.candidates(spec, lanes, machine)
-    task = Variants(task_name(spec)).of(plan.typical(spec).variant)
+    task = shared(task_name(spec)).of(plan.typical(spec).variant)
     measured = capacity.measure(task, plan.typical(spec), capacities, machine, plan.extras(spec))
     chosen = capacity.choose(measured)
     rate = next(one.rate for one in measured if one.capacity == chosen)

@@ -23,6 +23,7 @@ from sweeper.spec import SweepSpec
 from sweeper.study import cleaning, mirror
 from sweeper.study.database import Fenced, Unavailable, check_server
 from sweeper.study.folder import Folder, find, locked, unwritable
+from sweeper.tasks.variants import forget
 from sweeper.tracking import process as tracker
 from sweeper.tracking import store
 
@@ -46,6 +47,7 @@ def launch(
         SweepError: anything wrong, before something is started; or the lanes ended with an error.
         KeyboardInterrupt: Ctrl-C; the sweep can be resumed.
     """
+    forget()
     resolved = _resolve(spec)
     console = console or Console(stderr=True)
     folder = check(resolved)
@@ -75,6 +77,7 @@ def resume(
     Args:
         add_trials: trials more than its budget has; then a finished one goes on, too.
     """
+    forget()
     folder = find(name, storage)
     spec = _with_more_trials(folder.read_spec(), add_trials)
     is_finished = _is_finished(folder, spec)
@@ -223,6 +226,7 @@ def _train(
 
         run_local(folder, spec, launch, show)
     else:
+        forget()  # lanes are other processes: this one needs no data
         # Importing Ray takes seconds and sets environment variables: only where it is used.
         from sweeper.runtime.cluster import run_on_ray
 

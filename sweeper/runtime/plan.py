@@ -29,7 +29,7 @@ from sweeper.study.trials import open_trials_limit
 from sweeper.tasks.examine import examine
 from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.task import Task
-from sweeper.tasks.variants import Variants
+from sweeper.tasks.variants import shared
 
 # Parquet of the trajectories, measured: loss of every step, all other series of every tenth.
 _BYTES_PER_STEP = {"float32": 5.2, "float64": 10.0}
@@ -64,7 +64,7 @@ def with_loaders(spec: SweepSpec, machine: Machine) -> Machine:
 
 def is_own_loop(spec: SweepSpec) -> bool:
     """Whether the task trains itself, one run at a time."""
-    return isinstance(Variants(task_name(spec)).load(typical(spec).variant), OwnLoop)
+    return isinstance(shared(task_name(spec)).load(typical(spec).variant), OwnLoop)
 
 
 def typical(spec: SweepSpec) -> Configuration:
@@ -187,12 +187,12 @@ def memory_share(spec: SweepSpec, lanes: int, machine: Machine) -> float:
 def measure_footprint(spec: SweepSpec, machine: Machine) -> Footprint:
     """Memory of the packs of the largest variant: most parameters, then largest batch."""
     every = programs(spec.parsed_space)
-    variants = Variants(task_name(spec))
+    variants = shared(task_name(spec))
 
     def size(place: int) -> tuple[int, int]:
         task = variants.of(every[place][0].variant)
         model = task.initial(0)
-        return sum(p.numel() for p in model.parameters()), task.batch_size or len(task.data[0])
+        return sum(p.numel() for p in model.parameters()), task.batch_size or task.size
 
     largest = max(range(len(every[:_MOST_SIZED])), key=size)
     program, config = every[largest]
@@ -205,7 +205,7 @@ def measure(spec: SweepSpec, capacities: list[int], machine: Machine) -> list[Me
     if len(capacities) < 2:
         return []
     one = typical(spec)
-    task = Variants(task_name(spec)).of(one.variant)
+    task = shared(task_name(spec)).of(one.variant)
     return capacity.measure(task, one, capacities, machine, extras(spec))
 
 
@@ -222,7 +222,7 @@ def measure_probes(spec: SweepSpec, slots: int, machine: Machine) -> ProbeCost:
     if not spec.stability.probe or is_own_loop(spec):
         return ProbeCost(0, 0.0)
     one = typical(spec)
-    task = Variants(task_name(spec)).of(one.variant)
+    task = shared(task_name(spec)).of(one.variant)
     return probe_cost.measure(task, one, spec.steps(one.to_dict()), slots, machine, extras(spec))
 
 

@@ -17,7 +17,7 @@ from sweeper.spec import SweepSpec
 from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName
 from sweeper.tasks.task import Task
-from sweeper.tasks.variants import Variants
+from sweeper.tasks.variants import Variants, shared
 
 # Variants that are built before a launch, at most.
 _MOST = 100
@@ -44,7 +44,7 @@ def built(spec: SweepSpec) -> Iterator[tuple[Variant, Task | OwnLoop]]:
         SweepError: a batch larger than the data, arguments that the factory refuses, with the key
             of the spec that has them.
     """
-    variants = Variants(task_name(spec))
+    variants = shared(task_name(spec))
     for variant, key in variants_of(spec).items():
         yield variant, _build(variants, variant, key, spec)
 
@@ -63,7 +63,7 @@ def resolve(spec: SweepSpec) -> SweepSpec:
     if isinstance(spec.horizon, int) and not is_open:
         return spec
     own = [variant._replace(batch_size=None) for variant in variants_of(spec)]
-    variants = Variants(task_name(spec))
+    variants = shared(task_name(spec))
     keys = dict(zip(own, variants_of(spec).values(), strict=True))
     loaded = [_build(variants, one, key, spec) for one, key in keys.items()]
     tasks = [one for one in loaded if not isinstance(one, OwnLoop)]

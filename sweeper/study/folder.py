@@ -10,11 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from sweeper import spec_file
 from sweeper.errors import SweepError, nearest
@@ -96,7 +93,7 @@ class Folder:
             "versions": versions(),
             "commit": _commit(),
         }
-        self.storage.write("sweep.yaml", _yaml(content))
+        self.storage.write("sweep.yaml", spec_file.dump(content).encode())
 
     def read_spec(self) -> SweepSpec:
         """The spec of the sweep; raises SweepError where there is none."""
@@ -244,15 +241,6 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None
-
-
-def _yaml(content: Mapping[str, Any]) -> bytes:
-    stream = BytesIO()
-    writer = YAML(typ="safe", pure=True)
-    writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.dump(dict(content), stream)
-    return stream.getvalue()
 
 
 def unwritable(root: Path) -> SweepError | None:

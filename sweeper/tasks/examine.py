@@ -7,6 +7,7 @@ be packed is found here, with the module where it happens and the cure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -77,7 +78,7 @@ def examine(task: Task, device: str = "cpu", dtype: torch.dtype = torch.float32)
         raise SweepError(
             f"the model can't be packed: {trouble}", where="task", cure=_cure(trouble)
         )
-    return Form(form.layout, form.own, form.shared, form.changing, form.is_random, trouble)
+    return replace(form, trouble=trouble)
 
 
 class _Trial:
@@ -121,7 +122,6 @@ class _Trial:
         }
         own_names = tuple(name for name in named if name not in shared)
         form = Form(layout, own_names, shared, tuple(changing), forward.calls > 0)
-        self.gradient(form, 0)
         return form, refused
 
     def gradient(self, form: Form, seed: int) -> Tensor:
@@ -167,10 +167,10 @@ class _Trial:
         with places(forward.model) as running:
             try:
                 return function()
-            except (SweepError, _RandomCallError) as error:
-                if isinstance(error, _RandomCallError):
-                    raise _RandomCallError(f"{_place(running)}: {error}") from error
+            except SweepError:
                 raise
+            except _RandomCallError as error:
+                raise _RandomCallError(f"{_place(running)}: {error}") from error
             except Exception as error:
                 raise SweepError(
                     f"{_place(running)} fails on the task's data: {_said(error)}", where="task"

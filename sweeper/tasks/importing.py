@@ -64,7 +64,7 @@ def called(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
         raise failed(told, error, "task_args" if args else "task") from error
 
 
-def users_frames(error: BaseException) -> list[str]:
+def _users_frames(error: BaseException) -> list[str]:
     """Where an error was, in the user's own code: `file:line in function: code`, the last last."""
     found = []
     for frame in traceback.extract_tb(error.__traceback__):
@@ -82,8 +82,13 @@ def _is_foreign(file: str) -> bool:
 
 def failed(what: str, error: Exception, where: str = "task") -> SweepError:
     """What failed in the user's own code, and where that was."""
-    frames = "".join(f"\n  {frame}" for frame in users_frames(error))
-    return SweepError(f"{what}: {type(error).__name__}: {error}{frames}", where=where)
+    return SweepError(f"{what}: {told(error)}", where=where)
+
+
+def told(error: BaseException) -> str:
+    """An error with the lines of the user's own code that led to it."""
+    frames = "".join(f"\n  {frame}" for frame in _users_frames(error))
+    return f"{type(error).__name__}: {error}{frames}"
 
 
 def _refuse_standard_library(module: str) -> None:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from sweeper.errors import SweepError
 from sweeper.tasks.importing import failed
 from sweeper.tasks.parts import Part, shapes
-from sweeper.tasks.randomness import keys
+from sweeper.tasks.randomness import keys, seed_everything
 
 Wish = tuple[int, int, tuple[int, ...]]
 """(seed, step, samples) of a batch."""
@@ -133,9 +133,7 @@ def _seeded(seed: int) -> Iterator[None]:
     """Global random numbers from this seed on, and afterwards as they were."""
     before = random.getstate(), np.random.get_state()  # noqa: NPY002 - what data sets use
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        random.seed(seed)
+        seed_everything(seed)
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ key of a call element `call` of the stream of the step. Torch's int64 wraps as u
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -59,6 +60,13 @@ def seeded(key: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(key % 2**63)
         yield
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of torch, NumPy and Python, which users' code draws from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that scripts use
+    random.seed(seed)
 
 
 def _mix(words: Tensor) -> Tensor:

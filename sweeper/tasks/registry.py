@@ -87,7 +87,7 @@ def with_options(built: Any, name: str, options: Mapping[str, Any]) -> Task:
             where="task",
             allowed="a sweeper.Task, or a training loop whose first parameter is named trial",
         )
-    return replace(built, **options)
+    return replace(built, **options) if options else built
 
 
 def check(name: str, args: Mapping[str, Any]) -> Callable[..., Any]:

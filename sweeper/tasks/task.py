@@ -67,8 +67,7 @@ class Task:
     allow_unpacked: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.data, TensorDataset) and len(self.data.tensors) == 2:
-            object.__setattr__(self, "data", self.data.tensors)
+        object.__setattr__(self, "data", _as_tuples(self.data))
         _check_data(self.data)
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
@@ -161,6 +160,15 @@ class Task:
             yield functions
 
 
+def _as_tuples(data: Any) -> Any:
+    """Data in memory as a pair of parts; lists, and a TensorDataset of two, are such as well."""
+    if isinstance(data, TensorDataset) and len(data.tensors) == 2:
+        data = data.tensors
+    if isinstance(data, tuple | list):
+        return tuple(tuple(part) if isinstance(part, list) else part for part in data)
+    return data
+
+
 def _check_data(data: object) -> None:
     """Refuse what isn't a data set that can be indexed."""
     if isinstance(data, IterableDataset):
@@ -174,13 +182,13 @@ def _check_data(data: object) -> None:
         if not hasattr(data, "__len__") or not len(data):
             raise SweepError("a Dataset without samples or without __len__", where="data")
         return
-    if not isinstance(data, tuple | list) or len(data) != 2:
+    if not isinstance(data, tuple) or len(data) != 2:
         raise SweepError(
             f"{type(data).__name__}", where="data", allowed="(inputs, targets), or a Dataset"
         )
     lengths = []
     for part in data:
-        for one in part if isinstance(part, tuple | list) else (part,):
+        for one in part if isinstance(part, tuple) else (part,):
             if not isinstance(one, Tensor) or one.ndim == 0:
                 raise SweepError(
                     f"{type(one).__name__} in the data",

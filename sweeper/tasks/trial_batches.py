@@ -21,11 +21,10 @@ def trial_batches(task: Task) -> list[tuple[Part, Part]]:
     size, found = task.batch_size, _extremes(task.data)
     rest = [sample for sample in range(min(task.size, size + len(found))) if sample not in found]
     chosen = found + rest
-    count = max(1, len(chosen) // size)
     batches = []
-    for number in range(count):
-        samples = itemgetter(chosen[number * size : (number + 1) * size])
-        inputs, targets = (each(samples, part) for part in task.data)
+    for start in range(0, max(1, len(found)), size):
+        first = min(start, len(chosen) - size)  # every batch is whole
+        inputs, targets = (each(itemgetter(chosen[first : first + size]), p) for p in task.data)
         batches.append((inputs, targets))
     return batches
 

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from functools import lru_cache
 
 from sweeper.errors import SweepError
 from sweeper.optim.variant import PLAIN, Variant
 from sweeper.tasks.own_loop import OwnLoop
 from sweeper.tasks.registry import TaskName, refuse_own_loop
 from sweeper.tasks.task import Task
+
+
+def shared(name: TaskName) -> Variants:
+    """The variants of a task by name: the same ones until another name comes, or `forget`.
+
+    A factory may read a large data set: what a process plans with is what it trains.
+
+    Args:
+        name: of plain values, as a spec has them.
+    """
+    return _shared(json.dumps([name.name, dict(name.args), dict(name.options)]))
+
+
+@lru_cache(maxsize=1)
+def _shared(key: str) -> Variants:
+    return Variants(TaskName(*json.loads(key)))
+
+
+def forget() -> None:
+    """Let go of what `shared` holds: a launch begins anew, or others train."""
+    _shared.cache_clear()
 
 
 class Variants:

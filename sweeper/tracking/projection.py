@@ -132,8 +132,8 @@ class Projection:
         return self._children[ranking[0]["trial"]] if ranking else None
 
     def _attach_report(self) -> None:
-        # A server may keep its artifacts where this machine must not write: the page is in the
-        # folder of the sweep all the same.
+        # A server may keep its artifacts where this machine must not write, or in a store whose
+        # client or keys it lacks: any error. The page is in the folder of the sweep all the same.
         with suppress(Exception):
             self._store.attach(self._parent, self._spec.folder / "report")
 

@@ -375,3 +375,37 @@ def test_dropout_within_a_recurrent_layer() -> None:
     error = refusal(task_of(middle))
     assert "middle.layer (LSTM): random call bernoulli_" in error.what
     assert "a dropout layer" in error.cure
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 16])
+@pytest.mark.parametrize("bad", range(4))
+def test_the_one_bad_label_is_found_whatever_the_batch(batch_size: int, bad: int) -> None:
+    """Of few samples, too: a batch that isn't whole isn't left out."""
+    count = max(4, batch_size)
+    labels = torch.arange(count) % 2
+    labels[bad] = 5
+    data = (torch.randn(count, 3), labels)
+    with pytest.raises(SweepError, match="Target 5 is out of bounds"):
+        examine(
+            Task(
+                model=lambda: nn.Linear(3, 2),
+                loss=nn.functional.cross_entropy,
+                data=data,
+                batch_size=batch_size,
+            )
+        )
+
+
+def test_lists_of_tensors_are_data_in_memory() -> None:
+    inputs, labels = torch.randn(8, 3), torch.arange(8) % 2
+    for data in ([inputs, labels], [[inputs], labels], ((inputs,), [labels])):
+        task = Task(
+            model=lambda: nn.Linear(3, 2),
+            loss=lambda output, target: nn.functional.cross_entropy(
+                output, target[0] if isinstance(target, tuple) else target
+            ),
+            data=data,
+            batch_size=4,
+        )
+        assert task.in_memory and task.size == 8
+        assert examine(task).trouble == ""
