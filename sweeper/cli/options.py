@@ -1,0 +1,17 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+import click
+
+STORAGE = click.option(
+    "--storage", default="./sweeps", show_default=True, help="Folder of all sweeps."
+)
+SET = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the spec, e.g. --set search.sampler=random. Repeatable.",
+)
+LOCAL = click.option("--local", is_flag=True, help="Train in this process, without Ray.")

@@ -1,0 +1,85 @@
+"""The commands that try a spec or a task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from sweeper.cli.options import SET
+from sweeper.cli.showing import load
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path), required=False)
+@SET
+@click.option("--task", help="Try this task: a bundled one, or package.module:factory.")
+@click.option(
+    "--arg", "args", multiple=True, metavar="KEY=VALUE", help="Argument of the task. Repeatable."
+)
+@click.option("--steps", default=20, show_default=True, type=click.IntRange(min=1))
+def validate(
+    spec: Path | None,
+    settings: tuple[str, ...],
+    task: str | None,
+    args: tuple[str, ...],
+    steps: int,
+) -> None:
+    """Check SPEC and build its task; or try a task, alone and packed. Starts no sweep.
+
+    \b
+    sweeper validate my_sweep.yaml                    is the spec right?
+    sweeper validate --task my_module:build           does the model pack, and what does it buy?
+    """
+    if (spec is None) == (task is None):
+        raise click.UsageError("Give either a SPEC or --task.")
+    if task is not None:
+        _try_task(task, args, steps)
+        return
+    from sweeper.runtime import plan
+    from sweeper.runtime.variants import resolve
+
+    assert spec is not None
+    loaded = resolve(load(spec, settings, None))
+    plan.check_task(loaded)
+    size = plan.size(loaded)
+    click.echo(f"{spec} is valid: {_size_text(size)}.")
+
+
+def _try_task(task: str, args: Sequence[str], steps: int) -> None:
+    from sweeper import spec_file
+    from sweeper.lane.validation import validate as run
+    from sweeper.optim.configuration import parse
+    from sweeper.results.validation import describe
+    from sweeper.tasks.registry import TaskName
+    from sweeper.training import machine_for
+
+    name = TaskName(task, spec_file.apply_settings({}, args), {"allow_unpacked": True})
+    configuration = parse({"optimizer": "adam", "lr": 1e-3})
+    found = run(name, configuration, machine_for(None, None), steps=steps)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for part in describe(name, found):
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+
+
+def _size_text(size: Any) -> str:
+    return (
+        f"{size.trials:,} trials, {size.runs:,} runs, {size.run_steps:,} run-steps, "
+        f"about {size.disk_mb:,.0f} MB of trajectories"
+    )
+
+
+@click.command()
+def tasks() -> None:
+    """List the bundled tasks."""
+    from sweeper.tasks.registry import BUNDLED
+
+    for name, text in BUNDLED.items():
+        click.echo(f"{name:12} {text}")
+    click.echo("\nYour own: task: package.module:factory, a function that returns a sweeper.Task;")
+    click.echo("or package.module:train, a training loop of your own, train(trial).")
