@@ -40,8 +40,8 @@ _SCHEDULES = """
 ## Schedules
 
 Lengths are fractions of the horizon or `{steps: N}`, counted from the end of the warm-up;
-milestones from the start of the run. cosine, polynomial, wsd and onecycle keep their last value
-past their end. All ranges: [spec.md](spec.md).
+milestones from the start of the run. cosine, polynomial, wsd, range_test and onecycle keep their
+last value past their end. All ranges: [spec.md](spec.md).
 
 | schedule | parameters |
 |---|---|

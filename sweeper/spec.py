@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from sweeper import spec_file
+from sweeper import auto, spec_file
 from sweeper.errors import SweepError, shown
 from sweeper.horizon import Horizon
 from sweeper.optim import configuration
@@ -26,6 +26,7 @@ from sweeper.spec_errors import explain
 from sweeper.spec_sections import (
     Budget,
     Lanes,
+    LrRange,
     Record,
     Search,
     Section,
@@ -71,6 +72,7 @@ class SweepSpec(Section):
     """The present setting, or a list of them: always evaluated, always shown."""
     space: dict[str, Any]
     """The search space, see sweeper.space."""
+    lr_range: LrRange = LrRange()
     search: Search = Search()
     budget: Budget = Budget()
     prune: str | dict[str, Any] = "none"
@@ -181,8 +183,19 @@ class SweepSpec(Section):
         return {name: value for name, value in given.items() if value is not None}
 
     @property
+    def _filled_space(self) -> dict[str, Any]:
+        """The space with ranges in place of `auto`: until the range test, all it will look at."""
+        test = self.lr_range
+        return auto.filled(self.space, test.found, (test.low, test.high))
+
+    @property
+    def awaits_range_test(self) -> bool:
+        """Whether the space has an `auto` that no range test has filled."""
+        return self.lr_range.found is None and auto.is_asked(self.space)
+
+    @property
     def parsed_space(self) -> Space:
-        space = parse_space(self.space)
+        space = parse_space(self._filled_space)
         if self.batch_size is None:
             return space
         return with_constant(space, "batch_size", self.batch_size)
@@ -230,7 +243,8 @@ class SweepSpec(Section):
     def meaning(self) -> dict[str, Any]:
         """What decides the results: two launches of one name must agree on it."""
         free = ("lanes", "tracking", "storage", "study_url", "budget")
-        exclude: dict[str, Any] = {**dict.fromkeys(free, True), "search": {"mirror"}}
+        inner = {"search": {"mirror"}, "lr_range": {"found"}}
+        exclude: dict[str, Any] = {**dict.fromkeys(free, True), **inner}
         return self.model_dump(mode="json", exclude=exclude)
 
     def not_yet_active(self) -> list[str]:

@@ -8,7 +8,6 @@ from sweeper import server_url
 from sweeper.errors import SweepError, one_of
 from sweeper.optim import configuration
 from sweeper.space import Range, corners
-from sweeper.space_parser import parse_space
 
 if TYPE_CHECKING:
     from sweeper.spec import SweepSpec
@@ -22,7 +21,7 @@ def check_settings(spec: SweepSpec) -> None:
     """Check what pydantic doesn't know: server, space, sampler, baselines, their warm-ups."""
     if spec.study_url is not None:
         server_url.check(spec.study_url)
-    parse_space(spec.space)
+    _ = spec.parsed_space
     for key, one in spec.given_baselines():
         configuration.parse(one, key)
     _check_sampler(spec)

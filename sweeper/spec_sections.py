@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sweeper.stability.limits import Limits
 
@@ -175,6 +175,47 @@ class Lanes(Section):
     def _not_negative(cls, value: object) -> object:
         if isinstance(value, float) and value < 0:
             raise ValueError("auto, or a number >= 0")
+        return value
+
+
+class LrRange(Section):
+    """The learning-rate range test behind `lr: auto` and `sweeper lr-range`: lr grows from `low`
+    to `high` while settings of the space train, all at once."""
+
+    low: float = Field(default=1e-7, gt=0)
+    """First learning rate."""
+    high: float = Field(default=10.0, gt=0)
+    """Last learning rate."""
+    steps: int = Field(default=200, ge=20, le=100_000)
+    """Optimizer steps from one to the other."""
+    settings: int = Field(default=16, ge=1, le=1000)
+    """Settings of the other hyperparameters that are tested, the baselines among them."""
+    seeds: int = Field(default=3, ge=1, le=100)
+    """Runs of each, seeds 0, 1, ...; their median is read."""
+    smoothing: Literal["median", "ema", "none"] = "median"
+    """A running median over a twentieth of the steps, without lag; or fastai's moving average."""
+    stop: Literal["4x", "5x", "none"] = "none"
+    """End at a smoothed loss of 4x its best (fastai, Lightning) or 5x (torch-lr-finder)."""
+    pick: Literal["steepest", "valley", "minimum"] = "steepest"
+    """The learning rate to take: steepest (by the logarithm of lr), valley (fastai), minimum (a
+    tenth of lr at the lowest loss). `lr: auto` searches a whole range instead."""
+    found: dict[str, list[float]] | None = None
+    """By optimizer: lr at which the loss begins to fall, and at which it diverges. Filled in at
+    launch; it stays when the sweep is resumed."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> LrRange:
+        if not self.low < self.high:
+            raise ValueError("low < high")
+        return self
+
+    @field_validator("found")
+    @classmethod
+    def _pairs(cls, value: dict[str, list[float]] | None) -> dict[str, list[float]] | None:
+        if value is not None and any(
+            len(pair) != 2 or not 0 < pair[0] < pair[1] for pair in value.values()
+        ):
+            raise ValueError("pairs of 0 < begins < diverges")
         return value
 
 

@@ -41,6 +41,7 @@ for _command in (
     reading.trajectories,
     reading.export,
     trying.validate,
+    trying.lr_range,
     trying.tasks,
     machine.ui,
     machine.doctor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeper.cli.options import SET
-from sweeper.cli.showing import load
+from sweeper.cli.showing import load, messages
+from sweeper.stability.lr_range import PICKS
 
 
 @click.command()
@@ -72,6 +74,54 @@ def _size_text(size: Any) -> str:
         f"{size.trials:,} trials, {size.runs:,} runs, {size.run_steps:,} run-steps, "
         f"about {size.disk_mb:,.0f} MB of trajectories"
     )
+
+
+@click.command("lr-range")
+@click.argument("spec", type=click.Path(path_type=Path))
+@SET
+@click.option(
+    "--pick",
+    type=click.Choice(PICKS),
+    help="The rule by which an lr is taken. steepest: where the loss falls fastest. valley: "
+    "fastai's. minimum: a tenth of lr at the lowest loss. Default as in the spec.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The figure, a PNG file; default <name of the sweep>_lr_range.png.",
+)
+def lr_range(
+    spec: Path, settings: tuple[str, ...], pick: str | None, form: str, output: Path | None
+) -> None:
+    """Let lr grow while settings of SPEC train: where do they learn, where do they diverge?
+
+    \b
+    sweeper lr-range search_spaces/digits.yaml
+    sweeper lr-range SPEC --set lr_range.high=100 --set lr_range.steps=500
+
+    Smith's range test (2015), for many settings of the other hyperparameters at once. In a spec
+    `lr: auto` searches the range that it finds. It takes seconds, and starts no sweep.
+    """
+    from sweeper.results.lr_range import figure, run, table
+    from sweeper.runtime.variants import resolve, task_name
+
+    chosen = [*settings, *([f"lr_range.pick={pick}"] if pick else [])]
+    loaded = resolve(load(spec, chosen, None))
+    with messages().status(f"Range test: {loaded.lr_range.steps} steps"):
+        found = run.run(loaded, task_name(loaded))
+    path = output or Path(f"{loaded.name}_lr_range.png")
+    figure.write(found, path, title=f"Range test, {loaded.name}")
+    if form == "json":
+        click.echo(json.dumps(table.as_dict(found), indent=2))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for part in table.describe(found):
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+    click.echo(f"Figure: {path}")
 
 
 @click.command()

@@ -77,6 +77,11 @@ SCHEDULES: dict[str, dict[str, Kind]] = {
         "T_mult": Real(1.0, 1.0, 100.0, doc="factor of the length of every further period"),
         "final": _final(),
     },
+    "range_test": {
+        **_WARMUP,
+        "start": Real(1e-8, 0.0, 1.0, low_open=True, doc="first learning rate as a share of lr"),
+        "shape": Word("exponential", ("exponential", "linear"), doc="how lr grows"),
+    },
     "onecycle": {
         **_WARMUP,
         "pct_start": Real(0.3, 0.0, 1.0, low_open=True, high_open=True, doc="share of the rise"),

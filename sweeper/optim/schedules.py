@@ -1,8 +1,8 @@
 """Learning-rate schedules, per row and closed-form in the step: a resumed row needs no replay.
 
 A schedule is a factor on lr, at most 1. Lengths count from the end of the warm-up, milestones from
-the start of the run. What has an end at the horizon (cosine, polynomial, wsd, onecycle) keeps its
-last value past it; the others go on by their formula.
+the start of the run. What has an end at the horizon (cosine, polynomial, wsd, onecycle and
+range_test) keeps its last value past it; the others go on by their formula.
 
 All functions take float64 arrays that broadcast: `step` (updates already made, 0 at the first)
 `[steps, K]`, `horizon` `[K]` and a schedule's values `[K]` each, as `row_values` gives them. They
@@ -133,6 +133,15 @@ def _wsd(made: Array, span: Array, values: Values) -> Array:
     return _between(np.where(values["decay"] > 0, left, 1.0), values["final"])
 
 
+def _range_test(made: Array, span: Array, values: Values) -> Array:
+    """From `start` at the first step to 1 at the last one: the learning-rate range test (Smith
+    2015, 1506.01186, where it is linear; exponential since fastai)."""
+    share = np.minimum(made / np.maximum(span - 1, 1), 1)
+    start = values["start"]
+    linear = start + (1 - start) * share
+    return np.where(values["shape"] == 0, start ** (1 - share), linear)
+
+
 def _between(left: Array, final: Array) -> Array:
     return final + (1 - final) * left
 
@@ -151,6 +160,7 @@ _KINDS: dict[str, _Form] = {
     "cosine": _cosine,
     "inverse_sqrt": _inverse_sqrt,
     "wsd": _wsd,
+    "range_test": _range_test,
     "cyclical": cycles.cyclical,
     "sgdr": cycles.sgdr,
     "onecycle": cycles.onecycle,

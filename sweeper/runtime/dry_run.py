@@ -33,6 +33,12 @@ def describe(spec: SweepSpec) -> Iterator[str]:
     horizon = spec.horizon_text
     yield f"sweep      {spec.name}: task {spec.task}, horizon {horizon}, in {folder.path}"
     yield f"baselines  {len(spec.baselines)}"
+    if spec.awaits_range_test:
+        test = spec.lr_range
+        yield (
+            f"lr: auto   within {test.low:g} to {test.high:g}; a range test at the launch says "
+            f"where: up to {test.settings} settings x {test.seeds} seeds x {test.steps} steps"
+        )
     for parameter in spec.parsed_space.flat():
         yield f"searched   {_describe(parameter)}"
     yield f"runs       {size.trials:,} trials x {len(spec.seed_list)} seeds = {size.runs:,}"

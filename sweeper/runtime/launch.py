@@ -16,6 +16,7 @@ from sweeper.errors import SweepError
 from sweeper.results.sweep import SweepHandle
 from sweeper.runtime import plan
 from sweeper.runtime.progress import Progress
+from sweeper.runtime.range_test import with_range_test
 from sweeper.runtime.recorder import Recorder
 from sweeper.runtime.signals import signals_interrupt
 from sweeper.runtime.variants import resolve
@@ -60,6 +61,7 @@ def launch(
         if folder.exists:
             resolved = _as_begun(folder, resolved)  # another launch may have been quicker
         else:
+            resolved = with_range_test(resolved, folder.path / "report", console)
             folder.create(resolved)
         return _run(folder, resolved, local=local, console=console)
 

@@ -35,7 +35,10 @@ _GOOD, _FAIR = 0.1, 0.5
 _MOST_DRIFT = 200.0
 # Steps looked at first; between two of them lr does nothing sudden in these schedules.
 _COARSE = 256
-_SMOOTH = ("constant", "exponential", "polynomial", "cosine", "inverse_sqrt", "wsd", "onecycle")
+_SMOOTH = (
+    "constant", "exponential", "polynomial", "cosine", "inverse_sqrt", "wsd", "range_test",
+    "onecycle",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

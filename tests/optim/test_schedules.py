@@ -249,6 +249,23 @@ def test_warmup_stable_decay(shape: str, left: Callable[[float], float]) -> None
     np.testing.assert_allclose(lr, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", ["exponential", "linear"])
+def test_the_range_test_grows_from_start_to_lr(shape: str) -> None:
+    lr, _ = ours({"kind": "range_test", "start": 1e-6, "shape": shape}, 100, 120)
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=PEAK * 1e-6)
+    if shape == "exponential":
+        scheduler: LRScheduler = lr_scheduler.ExponentialLR(optimizer, 1e6 ** (1 / 99))
+    else:
+        scheduler = lr_scheduler.LambdaLR(optimizer, lambda step: 1 + (1e6 - 1) * step / 99)
+    expected = []
+    for _ in range(100):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    np.testing.assert_allclose(lr[:100], expected, rtol=1e-10)
+    assert (lr[100:] == PEAK).all()
+
+
 def test_constant_keeps_lr_after_the_warmup() -> None:
     lr, momentum = ours({"kind": "constant", "warmup": {"steps": 4}}, 10, 10)
     assert lr.tolist() == pytest.approx([0.125, 0.25, 0.375, 0.5, *[0.5] * 6])

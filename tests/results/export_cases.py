@@ -111,6 +111,13 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": "adam", "lr": 0.02,
         "schedule": {"kind": "wsd", "decay_shape": "linear", "decay": {"steps": 50}},
     },
+    "range_test": {
+        "optimizer": "adam", "lr": 0.02, "schedule": {"kind": "range_test", "start": 1e-4},
+    },
+    "range_test_linear": {
+        "optimizer": "adam", "lr": 0.02,
+        "schedule": {"kind": "range_test", "shape": "linear", "warmup": {"steps": 5}},
+    },
     "cyclical": {"optimizer": "adam", "lr": 0.02, "schedule": _TRIANGLE},
     "cyclical_range": {
         "optimizer": "adam", "lr": 0.02,

@@ -166,7 +166,17 @@ def test_cycled_beta1_moves_it() -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad"])
 @pytest.mark.parametrize(
     "kind",
-    ["constant", "cosine", "onecycle", "cyclical", "sgdr", "wsd", "inverse_sqrt", "multistep"],
+    [
+        "constant",
+        "cosine",
+        "onecycle",
+        "cyclical",
+        "sgdr",
+        "wsd",
+        "inverse_sqrt",
+        "multistep",
+        "range_test",
+    ],
 )
 def test_the_course_is_that_of_the_coefficients(optimizer: str, kind: str) -> None:
     configuration = parse(

@@ -47,6 +47,13 @@ def wsd_share(made: int, span: int, decay: int, decay_shape: str, final: float) 
     return final + (1 - final) * left
 
 
+def range_test_share(made: int, span: int, start: float, shape: str) -> float:
+    share = min(made / max(span - 1, 1), 1.0)
+    if shape == "linear":
+        return start + (1 - start) * share
+    return float(start ** (1 - share))
+
+
 def height(made: int, step_size_up: int, step_size_down: int, mode: str, gamma: float) -> float:
     """How far up the triangle, times what is left of its peak."""
     total = step_size_up + step_size_down
