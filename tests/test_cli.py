@@ -148,7 +148,7 @@ def test_later_tracking_goes_on_without_the_server(
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweeper.runtime.recorder._STALLED_S", 3.0)
+    monkeypatch.setattr("sweeper.runtime.recorder._STALLED_ERROR_S", 1.0)
     settings = ["tracking.uri=http://127.0.0.1:9", "tracking.later=true", "lanes.slots=2"]
     flags = [word for setting in settings for word in ("--set", setting)]
     code, out, errors = call(monkeypatch, capsys, "launch", spec, "--local", *flags)
