@@ -21,7 +21,7 @@ from sweeper.ranking.objective import trial_result
 from sweeper.ranking.ranking import rank
 from sweeper.stability.limits import Limits
 from sweeper.stability.safe_eps import safe_eps
-from sweeper.tasks import digits
+from sweeper.tasks.bundled import digits
 from sweeper.tasks.task import Task
 
 TITLE = "Mini-batches: the closed form doesn't carry over"

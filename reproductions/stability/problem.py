@@ -9,7 +9,7 @@ import numpy as np
 from reproductions.divisor import Prober, least_squares
 from sweeper.optim.configuration import Configuration
 from sweeper.stability.safe_eps import safe_eps
-from sweeper.tasks import perceptron
+from sweeper.tasks.bundled import perceptron
 from sweeper.tasks.task import Task
 
 ADAM = {"optimizer": "adam", "lr": 1e-3}

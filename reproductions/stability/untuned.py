@@ -19,7 +19,7 @@ from reproductions.stability import wording
 from reproductions.stability.optimizers import early_forecast
 from sweeper.stability.forecast import Forecast
 from sweeper.stability.threshold import threshold
-from sweeper.tasks import digits
+from sweeper.tasks.bundled import digits
 from sweeper.tasks.task import Task
 
 TITLE = "Problems that nobody tuned for"

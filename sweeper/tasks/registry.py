@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 BUNDLED = {
     "perceptron": "1000 weights, 64 points, full batch: Adam climbs back after thousands of steps",
+    "logistic": "separable points, full batch: the loss falls towards 0 for ever",
     "digits": "64-64-10 network on 8 x 8 digits, mini-batches of 64, held-out accuracy",
+    "digits_cnn": "two convolutions on the same digits",
+    "char_lm": "small GPT on Python's help texts, characters, held-out loss",
+    "multitask": "an object in an image: presence, orientation, magnitude, position at once",
+    "valley": "two parameters: steep across, flat along",
+    "saddle": "two parameters: a saddle, or a narrow and a wide minimum",
 }
 _TRIAL = "trial"
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -122,7 +128,7 @@ def _is_own_loop(factory: Callable[..., Any]) -> bool:
 
 def _factory(name: str) -> Callable[..., Any]:
     if name in BUNDLED:
-        build: Callable[..., Task] = importlib.import_module(f"sweeper.tasks.{name}").build
+        build: Callable[..., Task] = importlib.import_module(f"sweeper.tasks.bundled.{name}").build
         return build
     if not _FACTORY.fullmatch(name):
         raise SweepError(

@@ -84,7 +84,7 @@ def test_an_error_at_every_lane_start_ends_the_sweep_with_its_message(tmp_path: 
 
 BREAKS_IN_A_LANE = """
 import os
-from sweeper.tasks.perceptron import build as perceptron
+from sweeper.tasks.bundled.perceptron import build as perceptron
 
 def build():
     # Ray sets this in its workers only.

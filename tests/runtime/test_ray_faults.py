@@ -137,7 +137,7 @@ POISON = """
 import os, sys
 from dataclasses import replace
 from pathlib import Path
-from sweeper.tasks.perceptron import build as perceptron
+from sweeper.tasks.bundled.perceptron import build as perceptron
 
 COUNT = Path(__file__).with_name("deaths")
 

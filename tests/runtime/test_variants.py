@@ -91,7 +91,7 @@ def test_what_a_factory_raises_is_said_with_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "odd_task.py").write_text(
-        "from sweeper.tasks.digits import build\n"
+        "from sweeper.tasks.bundled.digits import build\n"
         "def make(width):\n"
         "    assert width % 2 == 0, 'an even width'\n"
         "    return build(hidden=width)\n"

@@ -19,7 +19,7 @@ from sweeper.stability.forecast import Forecast, forecast
 from sweeper.stability.rolling import streak_lengths
 from sweeper.stability.safe_eps import safe_eps
 from sweeper.stability.sharpness import SHARES, Probe
-from sweeper.tasks import perceptron
+from sweeper.tasks.bundled import perceptron
 
 TASK = perceptron.build()
 INPUTS = np.concatenate([TASK.data[0].double().numpy(), np.ones((64, 1))], axis=1)

@@ -1,10 +1,14 @@
 """The bundled tasks: the numbers of the question, batches, held-out accuracy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from sweeper.errors import SweepError
+from sweeper.tasks.bundled import saddle
+from sweeper.tasks.bundled.multitask import clip_by_average_norm, draw
 from sweeper.tasks.registry import BUNDLED, TaskName
 from sweeper.tasks.task import Task
 
@@ -16,10 +20,10 @@ def build(name: str, **args: object) -> Task:
     return TaskName(name, args).build()
 
 
-def adam_losses(task: Task, seed: int, steps: int) -> list[float]:
+def adam_losses(task: Task, seed: int, steps: int, lr: float = 1e-3) -> list[float]:
     """Plain torch, as the question has it."""
     model = task.initial(seed)
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     losses = []
     for _ in range(steps):
         loss = task.loss(model(task.data[0]), task.data[1])
@@ -102,17 +106,99 @@ def test_every_bundled_task_builds(name: str) -> None:
     assert task.loss(task.initial(0)(task.batch(0, 0)[0]), task.batch(0, 0)[1]).ndim == 0
 
 
+def test_an_image_is_a_function_of_the_seed_and_its_number() -> None:
+    (few, labels), (many, others) = draw(20, 12, 3), draw(40, 12, 3)
+    assert torch.equal(few, many[:20])
+    assert torch.equal(labels, others[:20])
+    assert not torch.equal(few, draw(20, 12, 4)[0])
+
+
+def test_targets_of_images_are_of_one_size() -> None:
+    images, targets = draw(4000, 8, 0)
+    there = targets[:, 0] == 1
+    assert there.float().mean() == pytest.approx(0.5, abs=0.03)
+    assert (targets[~there] == 0).all()
+    found = targets[there][:, 1:]
+    assert found.mean(0).tolist() == pytest.approx([0] * 5, abs=0.08)
+    # Uniform angles: sine and cosine have variance 1/2; the others were scaled to 1.
+    assert found.var(0).tolist() == pytest.approx([0.5, 0.5, 1, 1, 1], abs=0.08)
+    # What is there is seen: without an object an image is noise of 0.05.
+    assert images[~there].std() == pytest.approx(0.05, rel=0.05)
+    assert images[there].amax((1, 2, 3)).min() > 0.3
+
+
+def test_clipping_by_average_norm_is_that_of_tensorflow() -> None:
+    x = torch.tensor([[30.0, -40.0], [0.0, 0.0]])  # norm 50, average 12.5
+    torch.testing.assert_close(clip_by_average_norm(x, 2.0), x * 2 / 12.5)
+    torch.testing.assert_close(clip_by_average_norm(x, 13.0), x)
+    assert (clip_by_average_norm(torch.zeros(2, 2), 2.0) == 0).all()
+
+
+def test_the_character_model_starts_as_ignorant_as_can_be() -> None:
+    task = build("char_lm", batch_size=64)
+    inputs, targets = task.batch(0, 0)
+    assert torch.equal(inputs[:, 1:], targets[:, :-1])
+    model = task.initial(0)
+    assert task.loss(model(inputs), targets).item() == pytest.approx(
+        np.log(model.head.out_features), rel=0.06
+    )
+    # A character sees none that come after it.
+    changed = inputs.clone()
+    changed[:, 20:] = 0
+    torch.testing.assert_close(model(changed)[:, :20], model(inputs)[:, :20])
+
+
+def test_separable_points_can_be_separated() -> None:
+    task = build("logistic")
+    losses = adam_losses(task, 0, 2000, lr=0.1)
+    assert losses[-1] < 0.01
+    assert losses[-1] < losses[1000] < losses[500]
+    assert set(task.data[1].tolist()) == {-1.0, 1.0}
+
+
+def test_surfaces_have_their_minima_where_they_say() -> None:
+    def at(height: Any, x: float, y: float) -> tuple[float, list[float]]:
+        point = torch.tensor([x, y], dtype=torch.float64, requires_grad=True)
+        value = height(point[0], point[1])
+        (slope,) = torch.autograd.grad(value, point)
+        return value.item(), slope.tolist()
+
+    assert at(saddle.saddle, 0, 1) == (pytest.approx(-0.25), pytest.approx([0, 0]))
+    assert at(saddle.saddle, 0, 0) == (0, [0, 0])
+    # The slope of the other valley reaches each: less than 1e-4 of its depth.
+    for y in (-1.0, 1.0):
+        height, slope = at(saddle.two_minima, 0, y)
+        assert height == pytest.approx(-1, abs=1e-4)
+        assert slope == pytest.approx([0, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["valley", "saddle"])
+def test_the_noise_of_a_surface_has_mean_0_and_the_size_asked_for(name: str) -> None:
+    task = build(name, noise=0.5)
+    tilts = task.data[0]
+    assert tilts.mean(0).tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert tilts.square().mean(0).sqrt().tolist() == pytest.approx([0.5, 0.5], rel=1e-5)
+    assert task.batch_size == 1
+    assert build(name, noise=0).batch_size is None
+
+
 @pytest.mark.parametrize(
     ("name", "args", "says"),
     [
+        ("multitask", {"images": 3}, "an int from 20"),
+        ("multitask", {"batch_size": 4501}, "an int from 1 to 4500"),
+        ("char_lm", {"heads": 64}, "an int from 1 to 32"),
+        ("valley", {"steepness": "high"}, "a number from 1 to 1e"),
+        ("saddle", {"surface": "monkey"}, "saddle, two_minima"),
+        ("logistic", {"points": True}, "an int from 2"),
         ("perceptrn", {}, "Did you mean 'perceptron'?"),
         ("perceptron", {"data_sed": 1}, "Did you mean 'data_seed'?"),
         ("perceptron", {"data_seed": -1}, "an int >= 0"),
         ("digits", {"batch_size": 0}, "an int from 1 to 1437"),
         ("digits", {"hidden": "many"}, "task_args.hidden"),
         ("no_such_module_here:build", {}, "no module"),
-        ("sweeper.tasks.digits:nothing", {}, "no function"),
-        ("sweeper.tasks.digits:_HELD_OUT", {}, "no function '_HELD_OUT'"),
+        ("sweeper.tasks.bundled.digits:nothing", {}, "no function"),
+        ("sweeper.tasks.bundled.digits:_HELD_OUT", {}, "no function '_HELD_OUT'"),
         ("../evil:build", {}, "unknown task"),
     ],
 )

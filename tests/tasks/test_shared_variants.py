@@ -14,7 +14,7 @@ from sweeper.tasks.variants import forget, shared
 
 COUNTED = """
 from pathlib import Path
-from sweeper.tasks import digits
+from sweeper.tasks.bundled import digits
 
 def build(hidden=4):
     with (Path(__file__).parent / "calls").open("a") as file:

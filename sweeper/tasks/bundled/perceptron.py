@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sweeper.errors import SweepError
+from sweeper.tasks.bundled.arguments import check_int
 from sweeper.tasks.task import Task
 
 _QUESTION_SEED = 545345
@@ -26,10 +26,7 @@ def build(data_seed: int = 0) -> Task:
     Args:
         data_seed: 0 for the data of the question; any other int >= 0 for fresh data of its kind.
     """
-    if isinstance(data_seed, bool) or not isinstance(data_seed, int) or data_seed < 0:
-        raise SweepError(
-            f"{data_seed!r} is not a seed", where="task_args.data_seed", allowed="an int >= 0"
-        )
+    check_int("data_seed", data_seed, 0)
     stream = _Stream([_QUESTION_SEED + data_seed])
     inputs = stream.normal(_POINTS * _INPUTS).reshape(_POINTS, _INPUTS)
     targets = stream.normal(_POINTS).reshape(_POINTS, 1)

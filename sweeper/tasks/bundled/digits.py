@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sweeper.errors import SweepError
+from sweeper.tasks.bundled.arguments import check_int
 from sweeper.tasks.task import Task
 
 _HELD_OUT = 360
@@ -25,11 +25,8 @@ def build(hidden: int = 64, batch_size: int = 64) -> Task:
         hidden: units of the hidden layer, 1 to 65536.
         batch_size: images per step, 1 to 1437.
     """
-    for name, value, high in (("hidden", hidden, 65536), ("batch_size", batch_size, 1437)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
-            raise SweepError(
-                f"{value!r}", where=f"task_args.{name}", allowed=f"an int from 1 to {high}"
-            )
+    check_int("hidden", hidden, 1, 65536)
+    check_int("batch_size", batch_size, 1, 1437)
     images, labels = _load()
     held_out = (images[-_HELD_OUT:], labels[-_HELD_OUT:])
 
@@ -52,7 +49,7 @@ def build(hidden: int = 64, batch_size: int = 64) -> Task:
 
 
 def _load() -> tuple[torch.Tensor, torch.Tensor]:
-    path = resources.files("sweeper.tasks") / "digits.npz"
+    path = resources.files("sweeper.tasks.bundled") / "digits.npz"
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         images = torch.from_numpy(arrays["images"].astype(np.float32) / 16)
         labels = torch.from_numpy(arrays["labels"].astype(np.int64))

@@ -1,0 +1,1 @@
+"""Tasks that come with sweeper, a file each; `build` makes it."""
