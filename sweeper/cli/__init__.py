@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from sweeper.cli import machine, reading, running, trying
+from sweeper.cli import explaining, machine, reading, running, trying
 from sweeper.errors import SweepError
 
 
@@ -40,6 +40,7 @@ for _command in (
     reading.report,
     reading.trajectories,
     reading.export,
+    explaining.diagnose,
     trying.validate,
     trying.lr_range,
     trying.tasks,
