@@ -58,7 +58,7 @@ def _loss(ax: Axes, evidence: Evidence) -> None:
 
 
 def _sharpness(ax: Axes, evidence: Evidence) -> None:
-    ax.set_title("Sharpness, and the threshold that it must not reach")
+    ax.set_title("Sharpness and its threshold")
     probes = evidence.probes
     if not probes:
         _nothing(ax, evidence.result.get("forecast_reason") or "not probed")

@@ -100,7 +100,7 @@ def _crossing(evidence: Evidence) -> tuple[str, str] | None:
     if surprise is not None and surprise < _STALE:
         said += (
             f". The gradient is {number(surprise)} of what the second moment remembers (RMS "
-            f"before the onset), so the divisor decays and every step grows: by half in "
+            f"before the onset), so the divisor decays and every step grows, twofold in "
             f"{_doubling(evidence):,.0f} steps"
         )
     return f"{said}.", _cure(evidence)
