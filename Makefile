@@ -15,8 +15,9 @@ READY := $(VENV)/.ready
 sweep: $(READY)
 	$(BIN)/sweeper launch search_spaces/perceptron.yaml
 
+# Files side by side, as many as there are cores: most of the time is processes that start.
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
