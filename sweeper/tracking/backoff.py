@@ -43,3 +43,12 @@ def without_password(text: str, url: str) -> str:
     for secret in secrets - {""}:
         text = text.replace(secret, "***")
     return text
+
+
+def without_login(url: str) -> str:
+    """A URL without user and password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL: it leads nowhere
+        return url.rpartition("@")[2]
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -15,11 +15,11 @@ from pathlib import Path
 from ssl import SSLError
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from sweeper.errors import SweepError
 from sweeper.tracking import opening
+from sweeper.tracking.backoff import without_login
 
 _ANSWER_S = 3.0
 # Half a second of a server's time, far from the timeout below; larger ones are not faster.
@@ -64,12 +64,17 @@ def resolve_uri(uri: str, storage: Path) -> str:
     return f"sqlite:///{storage.absolute() / 'mlflow.db'}" if uri == "sqlite" else uri
 
 
-def check_reachable(uri: str) -> None:
+def check_reachable(
+    uri: str,
+    where: str = "tracking.uri",
+    cure: str = "Start the server, or go on without it: --set tracking.later=true",
+) -> None:
     """Raise SweepError when nobody answers at an http(s) URI within a few seconds."""
     if not uri.startswith(("http://", "https://")):
         return
+    address = without_login(uri)
     try:
-        with urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_S):  # noqa: S310
+        with urlopen(f"{address.rstrip('/')}/health", timeout=_ANSWER_S):  # noqa: S310
             return
     except HTTPError as error:
         if error.code not in _NOBODY:
@@ -80,11 +85,7 @@ def check_reachable(uri: str) -> None:
         # MLflow's client has settings of its own for certificates.
         if isinstance(reason, SSLError):
             return
-    raise SweepError(
-        f"no tracking server answers at {_shown(uri)}: {reason}",
-        where="tracking.uri",
-        cure="Start the server, or go on without it: --set tracking.later=true",
-    )
+    raise SweepError(f"no tracking server answers at {address}: {reason}", where=where, cure=cure)
 
 
 def serve_ui(storage: Path, *, host: str, port: int) -> int:
@@ -214,12 +215,6 @@ class Store:
 def _found(run: Any) -> Found:
     info, data = run.info, run.data
     return Found(info.run_id, info.start_time, info.status, data.tags, data.params, data.metrics)
-
-
-def _shown(uri: str) -> str:
-    """A URI without a password."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _now() -> int:
