@@ -90,7 +90,7 @@ class Projection:
             self._store.log(self._parent, tags={content.BEST: best.id})
         self._note(0.0, last=True)
         if outcome == "finished":
-            self._attach_report()
+            self._attach_results()
         status = _ENDS.get(outcome, "FAILED")
         if self._is_open or self._parent.status != status:
             self._store.end(self._parent, status)
@@ -131,10 +131,12 @@ class Projection:
                 self._store.log_one(run, Point("rank", row["rank"], len(ranking)))
         return self._children[ranking[0]["trial"]] if ranking else None
 
-    def _attach_report(self) -> None:
+    def _attach_results(self) -> None:
         # A server may keep its artifacts where this machine must not write, or in a store whose
-        # client or keys it lacks: any error. The page is in the folder of the sweep all the same.
+        # client or keys it lacks: any error. They are in the folder of the sweep all the same.
         with suppress(Exception):
+            if self.recommended is not None:  # else the file is of an earlier, shorter sweep
+                self._store.attach_file(self._parent, self._spec.folder / "recommended.json")
             self._store.attach(self._parent, self._spec.folder / "report")
 
     def _mark(self, ranking: Sequence[dict[str, Any]]) -> None:

@@ -199,6 +199,11 @@ class Store:
         if folder.is_dir() and any(folder.iterdir()):
             self._client.log_artifacts(run.id, str(folder), folder.name)
 
+    def attach_file(self, run: Found, file: Path) -> None:
+        """Copy a file, where it is there, to the top of the artifacts of a run."""
+        if file.is_file():
+            self._client.log_artifact(run.id, str(file))
+
     def end(self, run: Found, status: str) -> None:
         """End a run: FINISHED, KILLED or FAILED."""
         self._client.set_terminated(run.id, status)

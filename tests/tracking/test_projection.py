@@ -1,5 +1,6 @@
 """The projection: what MLflow has afterwards, however often it is replayed."""
 
+import json
 import math
 import sqlite3
 from pathlib import Path
@@ -135,6 +136,23 @@ def test_the_filters_of_the_description_work(recorded):
     good = [t for t in told(recorded)[0] if t.result["failure_fraction"] == 0]
     assert counts == [sum(t.result["draw_up"] < 3 for t in good), ts.TRIALS, 1, 1]
     assert Path(experiment.artifact_location) == recorded.path.parent / "mlartifacts"
+
+
+def test_the_recommendation_is_at_the_sweep_and_found_by_one_query(folder):
+    said = {"config": {"optimizer": "adam"}, "schema": 1}
+    (folder.path / "recommended.json").write_text(json.dumps(said))
+    (folder.path / "report" / "report.html").write_text("<p>held</p>")
+    ts.project(folder, Store(uri_of(folder)))
+    client = MlflowClient(uri_of(folder))
+    experiment = client.get_experiment_by_name(ts.NAME)
+    query = "tags.`sweeper.recommended` = 'true'"
+    (child,) = client.search_runs([experiment.experiment_id], query)
+    parent = child.data.tags["mlflow.parentRunId"]
+    assert json.loads(Path(client.download_artifacts(parent, "recommended.json")).read_text()) == (
+        said
+    )
+    page = Path(client.download_artifacts(parent, "report/report.html"))
+    assert page.read_text() == "<p>held</p>"
 
 
 def test_a_replay_changes_nothing(folder, monkeypatch):
