@@ -37,6 +37,7 @@ for _command in (
     running.status,
     running.stop,
     reading.best,
+    reading.compare,
     reading.report,
     reading.trajectories,
     reading.export,

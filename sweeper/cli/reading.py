@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from sweeper.cli.options import STORAGE
-from sweeper.cli.showing import handle, print_table
+from sweeper.cli.options import FORMAT, STORAGE, TRACKING
+from sweeper.cli.showing import handle, print_records, print_table, results
 from sweeper.errors import SweepError
 from sweeper.ranking import POLICIES
 
@@ -17,6 +16,7 @@ from sweeper.ranking import POLICIES
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @STORAGE
+@TRACKING
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), metavar="N")
 @click.option(
     "--by",
@@ -34,41 +34,72 @@ from sweeper.ranking import POLICIES
     help="Only trials that pass, in MLflow's syntax: 'failure_fraction = 0 and draw_up < 3'.",
 )
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv", "parquet"]),
-    default="table",
-    show_default=True,
-    help="parquet goes to standard output too: > FILE.",
+    "--sort",
+    metavar="TEXT",
+    help="Another order, in MLflow's syntax: 'failure_fraction ASC, draw_up DESC'.",
 )
+@FORMAT
 def best(
-    names: tuple[str, ...], storage: str, top: int, by: str, condition: str | None, form: str
+    names: tuple[str, ...],
+    storage: str,
+    tracking: str | None,
+    top: int,
+    by: str,
+    condition: str | None,
+    sort: str | None,
+    form: str,
 ) -> None:
     """Show the best trials of the sweep NAME, or of several, each in its own order."""
-    from sweeper.results import records
-    from sweeper.results.filter import parse_filter
+    from sweeper.results.records import records
+    from sweeper.results.selection import select
+    from sweeper.results.source import open_sources
 
-    passes = parse_filter(condition) if condition is not None else None
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        found = handle(name, storage)
-        ranking = found.ranking(by)
-        if passes is not None:
-            flat = records.with_all_columns(records.records(name, ranking))
-            ranking = [row for row, one in zip(ranking, flat, strict=True) if passes(one)]
-        if form == "table":
-            print_table(found, top, by, None if passes is None else ranking)
-        elif form == "json":
-            several = {"sweep": name} if len(names) > 1 else {}
-            rows += [{**several, **row} for row in ranking[:top]]
-        else:
-            rows += records.records(name, ranking[:top])
-    if form == "json":
+    found = select(open_sources(names, storage, tracking), by, condition, sort)
+    if form == "table":
+        for source, ranking in found:
+            is_whole = condition is None and sort is None
+            print_table(source, top, sort or by, None if is_whole else ranking)
+    elif form == "json":
+        several = len(found) > 1
+        rows = [
+            {**({"sweep": s.name} if several else {}), **row} for s, r in found for row in r[:top]
+        ]
         click.echo(json.dumps(rows, indent=2))
-    elif form == "csv":
-        click.echo(records.as_csv(records.with_all_columns(rows)), nl=False)
-    elif form == "parquet":
-        click.echo(records.as_parquet(records.with_all_columns(rows)), nl=False)
+    else:
+        print_records([one for s, r in found for one in records(s.name, r[:top])], form)
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@STORAGE
+@TRACKING
+@click.option(
+    "--trials",
+    metavar="A,B",
+    help="Numbers, baseline, best, recommended; NAME:3 of one of several sweeps. Default: what is "
+    "recommended, and the baselines.",
+)
+@FORMAT
+def compare(
+    names: tuple[str, ...], storage: str, tracking: str | None, trials: str | None, form: str
+) -> None:
+    """Show trials of the sweep NAME, or of several, side by side.
+
+    Settings that differ come first, then results; the best value of each is marked.
+    """
+    from sweeper.results.comparison import compare as put_side_by_side
+    from sweeper.results.comparison import comparison_table
+    from sweeper.results.selection import pick
+    from sweeper.results.source import open_sources
+
+    found = put_side_by_side(pick(open_sources(names, storage, tracking), trials))
+    if form == "table":
+        title = f"{', '.join(dict.fromkeys(names))}: {len(found.trials)} trials"
+        results().print(comparison_table(found, title=title))
+    elif form == "json":
+        click.echo(json.dumps(found.records(), indent=2))
+    else:
+        print_records(found.records(), form)
 
 
 @click.command()
@@ -116,6 +147,7 @@ def trajectories(name: str, storage: str, trial: int, series: str | None, output
 @click.command()
 @click.argument("name")
 @STORAGE
+@TRACKING
 @click.option(
     "--format",
     "form",
@@ -128,12 +160,26 @@ def trajectories(name: str, storage: str, trial: int, series: str | None, output
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file."
 )
-def export(name: str, storage: str, form: str, trial: int | None, output: Path | None) -> None:
+def export(
+    name: str,
+    storage: str,
+    tracking: str | None,
+    form: str,
+    trial: int | None,
+    output: Path | None,
+) -> None:
     """Print the recommended setting of the sweep NAME, with the evidence for it.
 
     What a format can't express it refuses, with the reason and another format.
     """
-    text = handle(name, storage).export(form, trial=trial)
+    if tracking is None:
+        text = handle(name, storage).export(form, trial=trial)
+    elif trial is not None:
+        raise click.UsageError("MLflow has the recommended setting alone: leave out --trial.")
+    else:
+        from sweeper.results.recommended import load_recommendation
+
+        text = load_recommendation(tracking, sweep=name).export(form)
     if output is None:
         click.echo(text, nl=False)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeper.errors import SweepError
+from sweeper.ranking import POLICIES
 
 if TYPE_CHECKING:
+    from sweeper.results.source import Source
     from sweeper.results.sweep import SweepHandle
     from sweeper.spec import SweepSpec
 
@@ -40,11 +42,24 @@ def messages() -> Console:
     return Console(stderr=True)
 
 
+def results() -> Console:
+    """Standard output, wide enough for tables where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def print_records(rows: Sequence[Mapping[str, Any]], form: str) -> None:
+    """Print records as csv or parquet."""
+    from sweeper.results import records
+
+    write = records.as_csv if form == "csv" else records.as_parquet
+    click.echo(write(records.with_all_columns(rows)), nl=False)
+
+
 def show_result(found: SweepHandle) -> int:
     """Print ranking and recommendation; the exit code, 1 where nothing is recommended."""
     from sweeper.results.outcome import outcome, refused_table
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = results()
     print_table(found, 10)
     click.echo()
     code = 0
@@ -69,21 +84,26 @@ def show_result(found: SweepHandle) -> int:
 
 
 def print_table(
-    found: SweepHandle,
+    found: Source,
     top: int,
     by: str = "robust",
-    filtered: Sequence[dict[str, Any]] | None = None,
+    chosen: Sequence[dict[str, Any]] | None = None,
 ) -> None:
-    """Print the ranking, with the baselines; of filtered trials those alone."""
+    """Print the ranking, with the baselines.
+
+    Args:
+        by: policy, or another order.
+        chosen: trials that were filtered or sorted: those alone.
+    """
     from sweeper.results.table import ranking_table
 
-    every = found.ranking(by) if filtered is None else filtered
+    every = found.ranking(by) if chosen is None else chosen
     ranking = list(every[:top])
     baselines = [t for t in every if t["origin"] == "baseline" and t not in ranking]
-    baselines = baselines if filtered is None else []
+    baselines = baselines if chosen is None else []
     state = "" if found.finished else " (unfinished)"
-    count = f"best {len(ranking)} of {len(every)} trials"
+    is_policy = by in POLICIES
+    count = f"{'best' if is_policy else 'first'} {len(ranking)} of {len(every)} trials"
     count += "" if by == "robust" else f" by {by}"
-    title = f"{found.name}{state}: {count}, horizon {found.spec.horizon_text}"
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(ranking_table(ranking + baselines, title=title))
+    title = f"{found.name}{state}: {count}, horizon {found.horizon_text}"
+    results().print(ranking_table(ranking + baselines, title=title))

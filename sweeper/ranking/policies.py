@@ -12,6 +12,7 @@ The last part of a key is the number of the trial, so that each is a total order
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from sweeper.ranking.objective import Result
 from sweeper.ranking.robust import robust_keys
 
 Keys = Callable[[Sequence[Row], Evidence], list[tuple[float, ...]]]
+
+# What `final`, `best`, `early` and `lr_sensitivity` rank by.
+LOSSES = ("final_loss", "best_loss", "early_loss", "first_loss")
 
 
 def final_keys(trials: Sequence[Row], evidence: Evidence) -> list[tuple[float, ...]]:
@@ -65,6 +69,21 @@ def early_loss(run: Result, step: int | None) -> float | None:
         return said
     before = [row[1] for row in run.get("curve") or () if row[0] <= step]
     return before[-1] if before else None
+
+
+def mean_losses(runs: Sequence[Result], early_step: int) -> dict[str, float]:
+    """The `LOSSES` of one trial, means over its seeds: a table with them ranks as the runs do.
+
+    Args:
+        runs: verdicts of its runs.
+        early_step: step whose loss counts as early.
+
+    Returns:
+        By name; infinity where a run has none.
+    """
+    evidence, trial = Evidence(runs={0: runs}), {"trial": 0}
+    readers = {"early_loss": partial(early_loss, step=early_step)}
+    return {name: mean_over_seeds(trial, evidence, name, readers.get(name)) for name in LOSSES}
 
 
 KEYS: Mapping[str, Keys] = {

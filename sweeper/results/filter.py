@@ -17,9 +17,10 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+# A column as MLflow names it, with or without its prefix and quotes: the second group.
+COLUMN = r"\s*(?:metrics\.|params\.|hp\.)*([`\"]?)([\w.]+)\1\s*"
 _CLAUSE = re.compile(
-    r"\s*(?:metrics\.|params\.|hp\.)*([`\"]?)([\w.]+)\1\s*(<=|>=|!=|=|<|>)\s*"
-    r"('[^']*'|\"[^\"]*\"|[^\s'\"<>=!]+)\s*"
+    COLUMN + r"(<=|>=|!=|=|<|>)\s*" + r"('[^']*'|\"[^\"]*\"|[^\s'\"<>=!]+)\s*",
 )
 _AND = re.compile(r"and\b", re.IGNORECASE)
 _CURE = "Such as: failure_fraction = 0 and draw_up < 3 and schedule.kind = 'cosine'"
@@ -62,10 +63,7 @@ def parse_filter(text: str, where: str = "--filter") -> Filter:
 def _holds(
     record: Record, name: str, compare: Callable[[Any, Any], bool], value: Any, where: str
 ) -> bool:
-    if name not in record:
-        cure = nearest(name, record)
-        raise SweepError(f"no column {name!r}", where=where, allowed=", ".join(record), cure=cure)
-    known = record[name]
+    known = column(record, name, where)
     if known is None:
         return False
     if isinstance(value, str) or isinstance(known, str | list):
@@ -74,6 +72,14 @@ def _holds(
             return is_same if compare is operator.eq else not is_same
         raise SweepError(f"{name} is no number", where=where, allowed="=, !=")
     return bool(compare(float(known), value))
+
+
+def column(record: Record, name: str, where: str) -> Any:
+    """The value of a record; raises SweepError where it has no such column."""
+    if name not in record:
+        cure = nearest(name, record)
+        raise SweepError(f"no column {name!r}", where=where, allowed=", ".join(record), cure=cure)
+    return record[name]
 
 
 def _value(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""A recommendation read back from its file."""
+"""A recommendation read back, from its file or from MLflow."""
 
 from __future__ import annotations
 
@@ -70,33 +70,63 @@ class Recommendation:
         return render(self.found, format)
 
 
-def load_recommendation(path: str | Path) -> Recommendation:
-    """Read a recommendation.
+def load_recommendation(source: str | Path, sweep: str | None = None) -> Recommendation:
+    """Read a recommendation from a file, or from MLflow alone.
 
     Args:
-        path: of a sweep's folder, its recommended.json, or what `sweeper export` wrote as JSON.
+        source: path of a sweep's folder, of its recommended.json, or of what `sweeper export`
+            wrote as JSON; or a tracking URI: `http://127.0.0.1:5000`, `sqlite:///sweeps/mlflow.db`.
+        sweep: its name, where the source is a tracking URI or the folder of several sweeps. From
+            MLflow it is the newest sweep of that name.
 
     Raises:
-        SweepError: there is none, or it is of another version.
+        SweepError: there is none, it can't be fetched, or it is of another version.
     """
-    file = Path(path).expanduser()
+    if "://" in str(source):
+        return _from_tracking(str(source), sweep)
+    file = Path(source).expanduser() / (sweep or "")
     file = file / _FILE if file.is_dir() else file
     try:
-        found = json.loads(file.read_bytes())
+        content = file.read_bytes()
     except OSError as error:
         raise SweepError(
             f"no recommendation can be read: {error.strerror}",
             where=str(file),
             allowed="the folder of a finished sweep, or its recommended.json",
         ) from error
-    except ValueError as error:
-        raise SweepError(f"is no JSON: {error}", where=str(file)) from error
-    _check(found, str(file))
-    return Recommendation(found)
+    return _read(content, str(file))
 
 
-def _check(found: object, where: str) -> None:
-    if not isinstance(found, dict) or any(key not in found for key in _KEYS):
+def _from_tracking(uri: str, sweep: str | None) -> Recommendation:
+    from sweeper.tracking.backoff import without_login
+    from sweeper.tracking.reading import Reader
+
+    where = f"{without_login(uri)}, sweep {sweep}"
+    if sweep is None:
+        raise SweepError(
+            "the name of the sweep is missing",
+            where="sweep",
+            cure=f"Such as load_recommendation({without_login(uri)!r}, sweep='perceptron')",
+        )
+    trial, content = Reader(uri, "tracking URI").recommendation(sweep)
+    found = _read(content, where)
+    if found.evidence.get("trial") != trial:
+        raise SweepError(
+            f"recommended.json is of trial {found.evidence.get('trial')}, and trial {trial} is "
+            "recommended by now",
+            where=where,
+            cure=f"Record it anew: sweeper resume {sweep}, where its folder is.",
+        )
+    return found
+
+
+def _read(content: bytes, where: str) -> Recommendation:
+    """A recommendation from JSON, whoever wrote it."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SweepError(f"is no JSON: {error}", where=where) from error
+    if not isinstance(found, dict) or not all(isinstance(found.get(k), dict) for k in _KEYS):
         raise SweepError(
             "is no recommendation", where=where, allowed=f"JSON with {', '.join(_KEYS)}"
         )
@@ -106,3 +136,4 @@ def _check(found: object, where: str) -> None:
             where=where,
             allowed=str(_SCHEMA),
         )
+    return Recommendation(found)

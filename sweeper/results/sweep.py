@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweepError
+from sweeper.ranking.objectives import Objective
 from sweeper.ranking.recommendation import refusal
 from sweeper.ranking.target import steps_to_target
 from sweeper.results.export import registry
@@ -33,6 +34,22 @@ class SweepHandle:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def horizon_text(self) -> str:
+        """The horizon in words."""
+        return self.spec.horizon_text
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the search optimises, the first one first."""
+        return self.spec.objectives
+
+    @property
+    def recommended_trial(self) -> int | None:
+        """Number of the recommended trial; None where nothing held."""
+        best = standing.chosen(self.ranking())
+        return None if best is None else int(best["trial"])
 
     @property
     def finished(self) -> bool:

@@ -66,7 +66,7 @@ def order(
         runs={trial.number: results.get(trial.number, ()) for trial in searched},
         stress={t.stress["of"]: results[t.number] for t in tests if _is_itself(t) and t.stress},
         cvar=spec.stability.limits().cvar,
-        early_step={t.number: round(_EARLY_SHARE * spec.steps(t.config)) for t in searched},
+        early_step={t.number: early_step(spec, t.config) for t in searched},
         objectives=spec.objectives,
     )
     said = _said(tests)
@@ -88,6 +88,11 @@ def order(
         front = on_front(table, evidence)
         table = [{**row, "pareto": bool(is_on)} for row, is_on in zip(table, front, strict=True)]
     return rank(table, policy, evidence)
+
+
+def early_step(spec: SweepSpec, config: Mapping[str, Any]) -> int:
+    """The step whose loss counts as early, of a run with that configuration."""
+    return round(_EARLY_SHARE * spec.steps(config))
 
 
 def refused(database: Database, spec: SweepSpec) -> list[dict[str, Any]]:

@@ -51,4 +51,6 @@ def without_login(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:  # no URL: it leads nowhere
         return url.rpartition("@")[2]
+    if "@" not in parts.netloc:
+        return url
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

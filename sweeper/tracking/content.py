@@ -12,6 +12,7 @@ from typing import Any
 
 from sweeper.optim.configuration import flatten
 from sweeper.ranking.objective import worst_run
+from sweeper.ranking.policies import mean_losses
 from sweeper.spec import SweepSpec
 from sweeper.study.database import PRUNED, RunRow, Trial
 from sweeper.study.identity import short_error
@@ -28,6 +29,7 @@ ERROR, PRUNED_BY = "sweeper.error", "sweeper.pruned"
 RECOMMENDED, REFUSED, PARETO = "sweeper.recommended", "sweeper.refused", "sweeper.pareto"
 MARKS = (RECOMMENDED, REFUSED, PARETO)
 PARENT = "mlflow.parentRunId"
+MEAN = "_mean"  # ends the name of a mean over the seeds
 NOTE = """One run per trial, below the run of the sweep; all its values are over the trial's seeds.
 
 | column | meaning |
@@ -45,6 +47,7 @@ NOTE = """One run per trial, below the run of the sweep; all its values are over
 | `forecast_step` | step at which the first seed is forecast to become unstable |
 | `sharpness` | lr times the top eigenvalue of the preconditioned Hessian, sharpest seed |
 | `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
+| `*_loss_mean` | means over the seeds: `early` at a tenth of the horizon, `first` at its start |
 | `stress_*` | the same of the stress test: fresh seeds, a longer horizon |
 | `steps_to_target` | steps until all seeds were at the baseline's tail loss; of tested trials |
 | `neighbourhood_width` | share of the neighbouring settings that held in the stress test |
@@ -82,12 +85,15 @@ class Child:
     points: list[Point]
 
 
-def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> Child:
+def child(
+    trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str, early_step: int
+) -> Child:
     """The run of a told trial.
 
     Args:
         runs: of the trial, all ended unless it was given up.
         parent: id of the run of the sweep.
+        early_step: step whose loss counts as early.
     """
     settings = flatten(trial.config)
     result = trial.result or {}
@@ -116,6 +122,8 @@ def child(trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str) -> C
         worst = worst_run(results)
         tags["sweeper.loss_seed"] = str(runs[worst].run.seed)
         points += curves(results[worst]["curve"])
+        means = mean_losses(results, early_step)
+        points += numbers({f"{name}{MEAN}": value for name, value in means.items()})
     params = {key: _text(value) for key, value in settings.items()}
     return Child(run_name(trial.number, settings), tags, params, points)
 

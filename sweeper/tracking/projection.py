@@ -16,7 +16,7 @@ from typing import Any
 from sweeper.spec import SweepSpec
 from sweeper.study.database import FAIL, PRUNED, STRESS, Database, RunRow, Trial
 from sweeper.study.identity import sweep_id
-from sweeper.study.standing import chosen, refused, standing
+from sweeper.study.standing import chosen, early_step, refused, standing
 from sweeper.tracking import content
 from sweeper.tracking.store import Found, Point, Store
 
@@ -103,7 +103,8 @@ class Projection:
         return known is not None and known.status == _end_of(trial)
 
     def _record(self, trial: Trial, runs: Sequence[RunRow]) -> None:
-        said = content.child(trial, runs, self._sweep_id, self._parent.id)
+        early = early_step(self._spec, trial.config)
+        said = content.child(trial, runs, self._sweep_id, self._parent.id, early)
         run = self._children.get(trial.number)
         if run is None:
             run = self._store.create(self._experiment, said.name, said.tags)

@@ -26,17 +26,18 @@ _ANSWER_S = 3.0
 _PAGE = 200
 # What a proxy says when there is nobody behind it.
 _NOBODY = (502, 503, 504)
-_ENVIRONMENT = {
+CLIENT_ENVIRONMENT = {
     # Errors are retried by the tracking process, which looks first at what has arrived: a retry
     # within MLflow's client could make a run twice.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
 # Without the processes that MLflow keeps for language models.
-SERVER_ENVIRONMENT = {**_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+SERVER_ENVIRONMENT = {**CLIENT_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 class Point(NamedTuple):
@@ -57,6 +58,12 @@ class Found:
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, run: Any) -> Found:
+        """Of a run as MLflow's client gives it."""
+        info, data = run.info, run.data
+        return cls(info.run_id, info.start_time, info.status, data.tags, data.params, data.metrics)
 
 
 def resolve_uri(uri: str, storage: Path) -> str:
@@ -117,7 +124,7 @@ class Store:
     """
 
     def __init__(self, uri: str) -> None:
-        for name, value in _ENVIRONMENT.items():
+        for name, value in CLIENT_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self._artifacts: str | None = None
         if uri.startswith("sqlite:///"):
@@ -140,25 +147,12 @@ class Store:
 
     def runs(self, experiment: str, tag: str, value: str) -> list[Found]:
         """All runs with a tag, the oldest first."""
-        found: list[Found] = []
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [experiment],
-                f"tags.`{tag}` = '{value}'",
-                max_results=_PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            found += [_found(run) for run in page]
-            token = page.token
-            if not token:
-                return found
+        return found_runs(self._client, experiment, tag, value)
 
     def create(self, experiment: str, name: str, tags: Mapping[str, str]) -> Found:
         """Start a run."""
         made = self._client.create_run(experiment, _now(), dict(tags), name)
-        return _found(made)
+        return Found.of(made)
 
     def log(
         self,
@@ -217,9 +211,22 @@ class Store:
         self._client.delete_run(run.id)
 
 
-def _found(run: Any) -> Found:
-    info, data = run.info, run.data
-    return Found(info.run_id, info.start_time, info.status, data.tags, data.params, data.metrics)
+def found_runs(client: Any, experiment: str, tag: str, value: str) -> list[Found]:
+    """All runs of an experiment with a tag, the oldest first."""
+    found: list[Found] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            f"tags.`{tag}` = '{value}'",
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        found += map(Found.of, page)
+        token = page.token
+        if not token:
+            return found
 
 
 def _now() -> int:
