@@ -27,6 +27,7 @@ from sweeper.spec_sections import (
     Budget,
     Lanes,
     LrRange,
+    Notify,
     Record,
     Search,
     Section,
@@ -94,6 +95,7 @@ class SweepSpec(Section):
     lanes: Lanes = Lanes()
     record: Record = Record()
     tracking: Tracking = Tracking()
+    notify: Notify = Notify()
     storage: str = "./sweeps"
     """Folder of all sweeps, relative to the working directory."""
     study_url: str | None = None
@@ -242,7 +244,7 @@ class SweepSpec(Section):
 
     def meaning(self) -> dict[str, Any]:
         """What decides the results: two launches of one name must agree on it."""
-        free = ("lanes", "tracking", "storage", "study_url", "budget")
+        free = ("lanes", "tracking", "notify", "storage", "study_url", "budget")
         inner = {"search": {"mirror"}, "lr_range": {"found"}}
         exclude: dict[str, Any] = {**dict.fromkeys(free, True), **inner}
         return self.model_dump(mode="json", exclude=exclude)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweeper import server_url
+from sweeper import server_url, webhook_url
 from sweeper.errors import SweepError, one_of
 from sweeper.optim import configuration
 from sweeper.space import Range, corners
@@ -22,6 +22,8 @@ def check_settings(spec: SweepSpec) -> None:
     if spec.study_url is not None:
         server_url.check(spec.study_url)
     _ = spec.parsed_space
+    if spec.notify.webhook is not None:
+        webhook_url.check(spec.notify.webhook)
     for key, one in spec.given_baselines():
         configuration.parse(one, key)
     _check_sampler(spec)

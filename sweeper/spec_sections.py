@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -242,3 +243,46 @@ class Tracking(Section):
         if isinstance(value, int) and value < 0:
             raise ValueError("auto, or an int >= 0")
         return value
+
+
+class Notify(Section):
+    """Who is told that a launch has ended, see docs/notify.md."""
+
+    command: str | list[str] | None = None
+    """Program that gets the notice as JSON on its standard input, and SWEEPER_SWEEP and
+    SWEEPER_STATE in its environment; a list, or text that is split into words. There is no
+    shell."""
+    webhook: str | None = None
+    """http(s) URL that the notice is posted to as JSON; its `text` is what Slack or Mattermost
+    show. env:NAME takes the URL from an environment variable of the launch: one that is written
+    here is kept in sweep.yaml."""
+    on: list[Literal["finished", "failed", "stopped"]] = ["finished", "failed", "stopped"]
+    """For which ends. finished: also where nothing held; stopped: Ctrl-C, SIGTERM or
+    `sweeper stop`."""
+
+    @field_validator("command")
+    @classmethod
+    def _some_words(cls, value: object) -> object:
+        words = _words(value) if isinstance(value, str) else value
+        if words == [] or (isinstance(words, list) and (not words[0] or "\0" in "".join(words))):
+            raise ValueError("a program and its arguments")
+        return value
+
+    @property
+    def command_line(self) -> list[str]:
+        """The command as a list of words; empty without one."""
+        if isinstance(self.command, str):
+            return _words(self.command)
+        return list(self.command or ())
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody is told."""
+        return self.command is not None or self.webhook is not None
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"text that can be split into words ({error})") from error

@@ -14,7 +14,8 @@ from rich.console import Console
 from sweeper import spec as spec_module
 from sweeper.errors import SweepError
 from sweeper.results.sweep import SweepHandle
-from sweeper.runtime import plan
+from sweeper.runtime import notify, plan
+from sweeper.runtime.notice import notice
 from sweeper.runtime.progress import Progress
 from sweeper.runtime.range_test import with_range_test
 from sweeper.runtime.recorder import Recorder
@@ -106,7 +107,7 @@ def check(spec: SweepSpec, *, trains: bool = True) -> Folder:
 
     Raises:
         SweepError: unwritable storage, a task that can't be built or doesn't return the metrics of
-            the objective, an unreachable tracking server.
+            the objective, an unreachable tracking server, nobody to notify.
     """
     folder = Folder(spec.folder)
     problem = unwritable(folder.path.parent)
@@ -118,6 +119,8 @@ def check(spec: SweepSpec, *, trains: bool = True) -> Folder:
         check_server(spec.study_url)
     if spec.search.mirror is not None:
         mirror.check(spec.search.mirror)
+    if trains:
+        notify.check(spec.notify)
     if not spec.tracking.later:
         store.check_reachable(spec.tracking.uri)
     return folder
@@ -170,7 +173,7 @@ def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> S
         folder.write_spec(spec)
         launch = _begin_launch(folder)
         recorder = Recorder(folder, console)
-        ended = "failed"
+        started, ended, raised = time.monotonic(), "failed", None
         try:
             with Progress(console, spec.name) as progress:
 
@@ -187,8 +190,12 @@ def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> S
             hint = f"Interrupted. Go on with: sweeper resume {spec.name}{_place(folder, spec)}"
             console.print(hint, soft_wrap=True, highlight=False)
             raise
+        except Exception as error:
+            raised = error
+            raise
         finally:
             _end_launch(folder, launch, ended)
+            _notify(folder, spec, ended, raised, time.monotonic() - started, console)
             recorder.await_end(patient=ended == "finished")
     return SweepHandle(folder)
 
@@ -213,6 +220,24 @@ def _end_launch(folder: Folder, launch: int, ended: str) -> None:
         database.put_meta(ended=ended)
         if ended == "finished":  # else a lane may still be on its way out
             cleaning.remove_orphans(folder.path, database)
+
+
+def _notify(
+    folder: Folder,
+    spec: SweepSpec,
+    ended: str,
+    error: Exception | None,
+    duration_s: float,
+    console: Console,
+) -> None:
+    """Tell whom the spec names how it ended; the tracking process records meanwhile."""
+    if not spec.notify.is_on:
+        return
+    try:
+        notify.send(spec.notify, notice(folder, ended, error, duration_s), console)
+    except Exception as mistake:  # whatever is wrong with it, it mustn't hide how the sweep ended
+        said = f"The notification was not sent ({mistake})."
+        console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -26,10 +27,13 @@ def test_two_lanes_train_everything_once_and_search_as_one_process(
             search={"sampler": sampler},
             budget={"trials": 64},
             lanes={"slots": 8, "count": 2},
+            notify={"command": ["cp", "/dev/stdin", str(folder / "notice.json")]},
         )
         done = run("launch", spec, *flags)
         assert done.returncode == 0, done.stderr
         assert_whole(folder, trials=64)
+        notice = json.loads((folder / "notice.json").read_text())
+        assert (notice["state"], notice["trials"]["told"]) == ("finished", 64)
         configs.append([trial.config for trial in database(folder).trials()])
     assert len(mlflow_children(tmp_path / "ray")) == 64
     assert configs[0] == configs[1]
