@@ -177,9 +177,9 @@ def export(
     elif trial is not None:
         raise click.UsageError("MLflow has the recommended setting alone: leave out --trial.")
     else:
-        from sweeper.results.recommended import load_recommendation
+        from sweeper.results.recommended import fetch_recommendation
 
-        text = load_recommendation(tracking, sweep=name).export(form)
+        text = fetch_recommendation(tracking, name, "--tracking").export(form)
     if output is None:
         click.echo(text, nl=False)
         return

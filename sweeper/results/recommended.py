@@ -83,7 +83,7 @@ def load_recommendation(source: str | Path, sweep: str | None = None) -> Recomme
         SweepError: there is none, it can't be fetched, or it is of another version.
     """
     if "://" in str(source):
-        return _from_tracking(str(source), sweep)
+        return fetch_recommendation(str(source), sweep)
     file = Path(source).expanduser() / (sweep or "")
     file = file / _FILE if file.is_dir() else file
     try:
@@ -97,24 +97,36 @@ def load_recommendation(source: str | Path, sweep: str | None = None) -> Recomme
     return _read(content, str(file))
 
 
-def _from_tracking(uri: str, sweep: str | None) -> Recommendation:
+def fetch_recommendation(
+    uri: str, sweep: str | None, where: str = "tracking URI"
+) -> Recommendation:
+    """Fetch the recommendation of the newest sweep of a name from MLflow.
+
+    Args:
+        uri: tracking URI.
+        sweep: its name.
+        where: what the URI was named by, for messages.
+
+    Raises:
+        SweepError: as `load_recommendation`.
+    """
     from sweeper.tracking.backoff import without_login
     from sweeper.tracking.reading import Reader
 
-    where = f"{without_login(uri)}, sweep {sweep}"
     if sweep is None:
         raise SweepError(
             "the name of the sweep is missing",
             where="sweep",
             cure=f"Such as load_recommendation({without_login(uri)!r}, sweep='perceptron')",
         )
-    trial, content = Reader(uri, "tracking URI").recommendation(sweep)
-    found = _read(content, where)
+    trial, content = Reader(uri, where).recommendation(sweep)
+    place = f"{without_login(uri)}, sweep {sweep}"
+    found = _read(content, place)
     if found.evidence.get("trial") != trial:
         raise SweepError(
             f"recommended.json is of trial {found.evidence.get('trial')}, and trial {trial} is "
             "recommended by now",
-            where=where,
+            where=place,
             cure=f"Record it anew: sweeper resume {sweep}, where its folder is.",
         )
     return found
