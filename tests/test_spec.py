@@ -25,11 +25,12 @@ KEYS = """\
 allow_unpacked baseline batch_size batches budget budget.run_steps budget.time budget.trials dtype
 horizon lanes lanes.count lanes.gpus lanes.loaders lanes.patience lanes.save lanes.silence
 lanes.slots lr_range lr_range.found lr_range.high lr_range.low lr_range.pick lr_range.seeds
-lr_range.settings lr_range.smoothing lr_range.steps lr_range.stop mixed_precision name objective
-prune record record.update_cosine search search.mirror search.sampler search.seed seeds space
-stability stability.climb stability.cvar stability.give_back stability.probe stability.tail
-storage stress stress.budget stress.horizon stress.neighbours stress.seeds stress.top study_url
-task task_args tracking tracking.children tracking.later tracking.uri"""
+lr_range.settings lr_range.smoothing lr_range.steps lr_range.stop mixed_precision name notify
+notify.command notify.on notify.webhook objective prune record record.update_cosine
+search search.mirror search.sampler search.seed seeds space stability stability.climb
+stability.cvar stability.give_back stability.probe stability.tail storage stress stress.budget
+stress.horizon stress.neighbours stress.seeds stress.top study_url task task_args tracking
+tracking.children tracking.later tracking.uri"""
 
 
 @pytest.fixture
