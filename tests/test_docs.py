@@ -13,7 +13,7 @@ from sweeper.cli import cli
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["spec", "optimizers"])
+@pytest.mark.parametrize("page", ["spec", "optimizers", "metrics", "commands"])
 def test_generated_pages_are_current(page: str) -> None:
     path = ROOT / "docs" / f"generate_{page}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
