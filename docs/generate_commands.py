@@ -54,8 +54,8 @@ def _option(option: click.Option, context: click.Context) -> str:
     """A row: how it is written, its default, what it means."""
     names = ", ".join(f"`{name}`" for name in option.opts)
     value = "" if option.is_flag else option.make_metavar(context).removesuffix(" RANGE")
-    default = option.get_default(context)
-    shown = f"`{default}`" if default or (default == 0 and not option.is_flag) else ""
+    default = option.to_info_dict()["default"]
+    shown = f"`{default}`" if isinstance(default, int | str) and not option.is_flag else ""
     shown = "required" if option.required else shown
     return f"| {names}{_code(value)} | {shown} | {' '.join(_meaning(option))} |\n"
 
