@@ -42,6 +42,12 @@ def test_every_link_of_the_documentation_resolves() -> None:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", index)}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} <= linked | {"README.md"}
+
+
 def test_every_make_target_named_in_the_readme_exists() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"make (\w+)", (ROOT / "README.md").read_text())) <= targets | {"and"}

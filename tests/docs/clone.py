@@ -6,6 +6,7 @@ Commands run as they are printed, by these rules:
 - SPEC, NAME, ... are filled in, see FILLED; `[--option]` is given.
 - `launch` and `resume` get `--local`: tests/runtime and tests/docs/test_tutorial.py have Ray.
 - A launch of SPEC, which is a stand-in, has a storage of its own.
+- The budget of a command is that of SHORT; a sweep in epochs has one.
 - A server gets a free port in place of 5000, on the whole page, and ends with it.
 - `sweeper stop` needs something to stop: a long sweep of that name is started before.
 """
@@ -13,6 +14,7 @@ Commands run as they are printed, by these rules:
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import re
 import shlex
@@ -22,7 +24,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from sweeper.cli import cli
 SHORT: dict[str, Any] = {
     "horizon": 200,
     "seeds": 2,
-    "budget": {"trials": 20},
+    "budget": {"trials": 6},
     "stress": {"top": 1, "seeds": 2, "horizon": "2x", "neighbours": 0},
     "lanes": {"slots": 8},
 }
@@ -46,9 +48,11 @@ SHORTER: dict[str, Any] = {  # of own loops: every run is a process
     "stress": {"top": 0},
     "lanes": {},
 }
+TRIALS = {"perceptron": 20}  # its pages speak of trial 18
 LOOPS = ("train",)  # the function that such a task names
 FILLED = {"SPEC": "search_spaces/perceptron.yaml", "NAME": "perceptron", "POLICY": "robust"}
 FILLED |= {"N": "3", "FILE": "written.csv"}
+_POSTGRES = "postgresql://user@host/database"
 _COMMAND = [sys.executable, "-m", "sweeper.cli"]
 
 
@@ -60,6 +64,7 @@ class Clone:
         self.done: set[str] = set()
         self._servers: list[subprocess.Popen[bytes]] = []
         self._port = free_port()
+        self._database: Any = None
         for name in ("search_spaces", "examples"):
             shutil.copytree(ROOT / name, folder / name)
         for spec in sorted(folder.glob("*/*.yaml")):
@@ -79,7 +84,7 @@ class Clone:
 
     def run(self, step: Step) -> None:
         """Run a command of a page, once whatever the number of pages that print it."""
-        command = self._here(_filled(step.text))
+        command = self._here(self._filled(step.text))
         if command in self.done:
             return
         self.done.add(command)
@@ -140,6 +145,11 @@ class Clone:
             finally:
                 process.kill()
 
+    def end(self) -> None:
+        """End the database."""
+        if self._database is not None:
+            self._database.remove()
+
     def end_page(self) -> None:
         """End its servers, and forget its modules: other pages have others of that name."""
         for server in self._servers:
@@ -151,7 +161,22 @@ class Clone:
                 del sys.modules[name]
 
     def _here(self, text: str) -> str:
-        return re.sub(r"\b5000\b(?!,)", str(self._port), text) if "127.0.0.1:5000" in text else text
+        return re.sub(r"(127\.0\.0\.1:|--port )5000\b", rf"\g<1>{self._port}", text)
+
+    def _filled(self, command: str) -> str:
+        if _POSTGRES in command:
+            command = command.replace(_POSTGRES, self._postgres())
+        whole = re.sub(r"\[(--[^\]]*)\]", r"\1", command)
+        whole = re.sub(r"(budget\.trials=|--add-trials )\d+", r"\g<1>6", whole)
+        return re.sub(r"\b[A-Z]+\b", lambda word: FILLED.get(word[0], word[0]), whole)
+
+    def _postgres(self) -> str:
+        """URL of a server that is started when it is first needed."""
+        if self._database is None:
+            sys.path.append(str(ROOT / "tests" / "study"))
+            self._database = importlib.import_module("postgres_server").Server()
+            self._database.start()
+        return str(self._database.url)
 
 
 def status(name: str, options: list[str]) -> dict[str, Any]:
@@ -176,20 +201,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _filled(command: str) -> str:
-    whole = re.sub(r"\[(--[^\]]*)\]", r"\1", command)
-    return re.sub(r"\b[A-Z]+\b", lambda word: FILLED.get(word[0], word[0]), whole)
-
-
 def _shorten(path: Path) -> None:
     yaml = YAML()
     spec = yaml.load(path)
     is_loop = str(spec["task"]).rpartition(":")[2] in LOOPS
+    in_epochs = isinstance(spec["horizon"], dict)
     for key, value in (SHORTER if is_loop else SHORT).items():
         spec[key] = {**spec.get(key, {}), **value} if isinstance(value, dict) else value
+    spec["horizon"] = {"epochs": 1} if in_epochs else spec["horizon"]
+    spec["budget"]["trials"] = TRIALS.get(spec["name"], spec["budget"]["trials"])
     yaml.dump(spec, path)
-
-
-def runs(page: list[Step]) -> Iterator[Step]:
-    """The commands of a page."""
-    return (step for step in page if step.kind == "command")

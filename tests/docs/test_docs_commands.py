@@ -39,8 +39,10 @@ def reason_not_to_run(step: Step) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return Clone(tmp_path_factory.mktemp("clone"))
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    found = Clone(tmp_path_factory.mktemp("clone"))
+    yield found
+    found.end()
 
 
 @pytest.fixture
