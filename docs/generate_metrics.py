@@ -88,7 +88,9 @@ def reference() -> str:
 def _table(rows: Sequence[Metric]) -> Iterator[str]:
     """A table of the columns that any of the rows fills."""
     filled = [
-        name for name in ("meaning", "unit", "formula", "source") if any(getattr(r, name) for r in rows)
+        name
+        for name in ("meaning", "unit", "formula", "source")
+        if any(getattr(r, name) for r in rows)
     ]
     titles = {"unit": "unit, range"}
     yield f"| name | {' | '.join(titles.get(name, name) for name in filled)} |\n"

@@ -10,4 +10,15 @@ from sweeper.metrics.series import SERIES
 from sweeper.metrics.tracking import CURVES, PARENT, TAGS, TRACKED
 from sweeper.metrics.trial import COLUMNS, STRESS, TRIAL
 
-__all__ = ["Metric", "RUN", "TRIAL", "STRESS", "COLUMNS", "SERIES", "TRACKED", "CURVES", "PARENT", "TAGS"]
+__all__ = [
+    "Metric",
+    "RUN",
+    "TRIAL",
+    "STRESS",
+    "COLUMNS",
+    "SERIES",
+    "TRACKED",
+    "CURVES",
+    "PARENT",
+    "TAGS",
+]

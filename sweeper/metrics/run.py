@@ -24,7 +24,9 @@ RUN = (
     ),
     Metric("first_loss", "loss of the first step", "loss", "L[0]"),
     Metric("best_loss", "lowest loss of a step", "loss", "min L[t]"),
-    Metric("final_loss", "loss of the last step; none of a run that isn't finite", "loss", "L[T-1]"),
+    Metric(
+        "final_loss", "loss of the last step; none of a run that isn't finite", "loss", "L[T-1]"
+    ),
     Metric(
         "tail_loss",
         "what the run is worth at its end; none where it ended early",
@@ -59,7 +61,9 @@ RUN = (
         "share of t with L[t] - mean > 6 sd of the 128 losses before t",
         "StabilityMonitor of OLMo-core",
     ),
-    Metric("onset_step", "first step of the earliest failing excursion", "step; none where it held"),
+    Metric(
+        "onset_step", "first step of the earliest failing excursion", "step; none where it held"
+    ),
     Metric("stable_steps", "steps before the onset", "steps, 0 to T", "min(onset_step, steps)"),
     Metric(
         "sharpness",
@@ -75,7 +79,12 @@ RUN = (
         "S / threshold; the threshold of Adam is 2 (1 + beta1) / (1 - beta1)",
         _EDGE,
     ),
-    Metric("top_eigenvalue", "largest eigenvalue of the Hessian", "loss / parameter^2", "lambda_max(H)"),
+    Metric(
+        "top_eigenvalue",
+        "largest eigenvalue of the Hessian",
+        "loss / parameter^2",
+        "lambda_max(H)",
+    ),
     Metric(
         "forecast_step",
         "step at which it will reach its threshold, or has",

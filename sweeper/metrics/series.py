@@ -10,7 +10,9 @@ SERIES = (
     Metric("seed", "of the run; by the command alone", "int"),
     Metric("run", "number of the run", "0, 1, ..."),
     Metric("step", "updates made before; every step", "0 to T - 1"),
-    Metric("loss", "training loss of the step's batch, before its update; every step", "loss", "L[t]"),
+    Metric(
+        "loss", "training loss of the step's batch, before its update; every step", "loss", "L[t]"
+    ),
     Metric("grad_norm", "length of the gradient, before clipping", ">= 0", "sqrt(sum g^2)"),
     Metric(
         "update_rms",
@@ -20,7 +22,9 @@ SERIES = (
         "Molybog et al. 2023, arXiv:2304.09871",
     ),
     Metric("lr", "learning rate of the update, by its schedule", "> 0"),
-    Metric("param_norm", "length of the parameters, after the update", ">= 0", "sqrt(sum theta^2)"),
+    Metric(
+        "param_norm", "length of the parameters, after the update", ">= 0", "sqrt(sum theta^2)"
+    ),
     Metric(
         "eps_dominance",
         "share of the parameters that eps decides, not the second moment",
@@ -62,7 +66,9 @@ SERIES = (
         "sum of u_i^2 sqrt(vhat_i) / (sqrt(vhat_i) + eps), u the top vector of Hp",
     ),
     Metric("top_eigenvalue", "of the probe", "loss / parameter^2", "lambda_max(H)"),
-    Metric("bottom_eigenvalue", "of the probe; below 0 along a saddle", "the same", "lambda_min(H)"),
+    Metric(
+        "bottom_eigenvalue", "of the probe; below 0 along a saddle", "the same", "lambda_min(H)"
+    ),
     Metric(
         "hessian_trace",
         "of the probe",

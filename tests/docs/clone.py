@@ -5,7 +5,8 @@ Commands run as they are printed, by these rules:
 - Every spec is shortened when it is written, see SHORT and SHORTER.
 - SPEC, NAME, ... are filled in, see FILLED; `[--option]` is given.
 - `launch` and `resume` get `--local`: tests/runtime and tests/docs/test_tutorial.py have Ray.
-- A launch of SPEC, which is a stand-in, has a storage of its own.
+- A launch of SPEC, which is a stand-in, has a storage of its own; without other settings it is the
+  sweep that is there already.
 - The budget of a command is that of SHORT; a sweep in epochs has one.
 - A server gets a free port in place of 5000, on the whole page, and ends with it.
 - `sweeper stop` needs something to stop: a long sweep of that name is started before.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -98,14 +100,16 @@ class Clone:
             self._stop(arguments)
             return
         result = click.testing.CliRunner().invoke(cli, arguments)
-        assert result.exit_code == 0, f"{step.where}: {command}\n{result.output}{result.exception!r}"
+        assert result.exit_code == 0, (
+            f"{step.where}: {command}\n{result.output}{result.exception!r}"
+        )
 
     def _added(self, printed: str, arguments: list[str]) -> list[str]:
         """What the rules above add to a command."""
         if arguments[0] not in ("launch", "resume") or "--dry-run" in arguments:
             return []
         local = [] if "--local" in arguments else ["--local"]
-        is_stand_in = "SPEC" in printed and "--storage" not in arguments
+        is_stand_in = "SPEC" in printed and "--set" in arguments
         return local + (["--storage", f"storage{len(self.done)}"] if is_stand_in else [])
 
     def _serve(self, command: list[str], where: str) -> None:
@@ -113,7 +117,10 @@ class Clone:
         program = _COMMAND if command[0] == "sweeper" else [sys.executable, "-m", command[0]]
         port = [] if "--port" in command else ["--port", str(self._port)]
         process = subprocess.Popen(
-            [*program, *command[1:], *port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*program, *command[1:], *port],
+            env={**os.environ, "MLFLOW_WORKERS": "1"},  # else four, which take seconds to start
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         self._servers.append(process)
 

@@ -20,11 +20,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("sweeper", "make", "git", "python", ".venv/bin/python", "mlflow", "pip", "cd", "mkdir", ".")
+PROGRAMS = (
+    "sweeper",
+    "make",
+    "git",
+    "python",
+    ".venv/bin/python",
+    "mlflow",
+    "pip",
+    "cd",
+    "mkdir",
+    ".",
+)
 _WITH_FORMULAS = "reproductions.md"
 SHOWN = ("text", "json", "mermaid", "csv")
 _FILE = re.compile(r"# (\S+\.(?:py|ya?ml))$")
-_INLINE = re.compile(r"(?<!`)`(sweeper [a-z]\S* [^`]+|(?:make|mlflow|python -m) [^`]+)`(?!`)")
+_SPAN = re.compile(r"`([^`]+)`")
+_INLINE = re.compile(r"(sweeper [a-z]\S* |make |mlflow |python -m ).+")
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,8 @@ def steps(page: Path) -> list[Step]:
             found += _indented([line[4:] for line in lines[at:end]], where)
             at = end - 1
         else:
-            found += [Step("command", text, "", where) for text in _INLINE.findall(lines[at])]
+            spans = filter(_INLINE.fullmatch, _SPAN.findall(lines[at]))
+            found += [Step("command", text, "", where) for text in spans]
         at += 1
     return found
 

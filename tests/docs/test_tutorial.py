@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 from pages import ROOT, steps
 
-LEFT_OUT = ("git clone … && cd sweeper", "make setup", ". .venv/bin/activate", "mkdir mine && cd mine")
+LEFT_OUT = (
+    "git clone … && cd sweeper",
+    "make setup",
+    ". .venv/bin/activate",
+    "mkdir mine && cd mine",
+)
 SHELL_TIME_S = 240
 
 
@@ -60,7 +65,10 @@ def test_the_tutorial_works_as_printed(tmp_path: Path, shell: dict[str, str]) ->
     assert tuple(left_out) == LEFT_OUT
     # What the page says of the results is so on this machine, whatever the digits.
     assert "Recommended: trial" in said["sweeper launch head.yaml"]
-    assert "fresh seeds within 6,000 steps: it climbed" in said["sweeper export head --trial 0 --format json"]
+    assert (
+        "fresh seeds within 6,000 steps: it climbed"
+        in said["sweeper export head --trial 0 --format json"]
+    )
     assert (mine / "sweeps/head/report/report.html").exists()
     assert (mine / "baseline.csv").read_text().count("\n") > 3000
     before, recommended = map(float, re.findall(r": +(\S+)", said["python train.py"]))
