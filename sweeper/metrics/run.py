@@ -44,8 +44,8 @@ RUN = (
         "give_back",
         "share of its progress that it gave back for long",
         "share, 0 to 1e9",
-        "the largest value that (s[t] - best[t]) / (L[0] - best[t]) kept up for `hold` steps, after "
-        "the grace",
+        "the largest value that (s[t] - best[t]) / (L[0] - best[t]) kept up for `hold` steps, "
+        "after the grace",
     ),
     Metric(
         "spike_score",
@@ -96,7 +96,7 @@ RUN = (
         "forecast_confidence",
         "how far the forecast can be trusted",
         "",
-        "none, unchecked, poor, fair (its range is within half of the step), good (within a tenth), "
+        "none, unchecked, poor, fair (its range is within half of the step), good (a tenth), "
         "measured (it is there now)",
     ),
     Metric("forecast_reason", "the forecast in words, or why there is none"),

@@ -12,8 +12,8 @@ TRIAL = (
         "robust_loss",
         "what the worst seeds are worth; lower is better",
         "decades (plain loss where losses can be negative)",
-        "mean over the worst ceil(cvar n) of n runs of log10 max(tail_loss, floor); a run without a "
-        "tail costs log10 L[0]",
+        "mean over the worst ceil(cvar n) of n runs of log10 max(tail_loss, floor); a run without "
+        "a tail costs log10 L[0]",
         "conditional value at risk: Rockafellar and Uryasev 2000",
     ),
     Metric("failure_fraction", "share of its runs that failed", "share, 0 to 1", "failed / runs"),
@@ -35,8 +35,8 @@ TRIAL = (
         "violation",
         "how far the worst run is beyond the limits; at most 0 holds",
         "-1 to 10",
-        "max over runs of max(draw_up / climb, give_back / limit) - 1; 10 where one is not finite, "
-        "hopeless, or forecast to fail within stress.horizon",
+        "max over runs of max(draw_up / climb, give_back / limit) - 1; 10 where one is not "
+        "finite, hopeless, or forecast to fail within stress.horizon",
     ),
     Metric("runs", "runs of the trial, one a seed", "count, >= 1"),
     Metric("tail_loss", "largest of its runs; none where one has none", "loss"),
@@ -82,7 +82,7 @@ STRESS = (
         "neighbourhood_width",
         "share of its neighbours that held on a fresh seed",
         "share, 0 to 1",
-        "neighbours: lr x and / 2, eps x and / 10, 1 - beta2 x and / 3, as far as they are searched",
+        "neighbours: lr x and / 2, eps x and / 10, 1 - beta2 x and / 3, as far as searched",
     ),
 )
 

@@ -127,7 +127,8 @@ class Clone:
         def answers() -> bool:
             assert process.poll() is None, f"{where}: {command} ended"
             with contextlib.suppress(OSError):
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=5) as page:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=5)
+                with page:
                     return bool(page.status == 200)
             return False
 

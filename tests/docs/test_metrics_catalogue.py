@@ -21,7 +21,7 @@ from sweeper.results.table import ranking_table
 from sweeper.study.database import FAIL, PRUNED
 from sweeper.tracking import content
 
-# Two objectives, a failing baseline and a stress test with neighbours: everything that can be said.
+# Two objectives, a failing baseline, a stress test with neighbours: everything that can be said.
 SPEC: dict[str, Any] = {
     "name": "everything",
     "task": "digits",
