@@ -20,8 +20,8 @@ In the formulas T is the horizon and L[t] the training loss of step t, from 0 on
 full batch, else its trailing mean over an epoch (50 steps at least, T/20 at most), lifted to the
 floor. best[t] is the lowest s up to t. The grace is 5 % of T, or the warm-up if that is longer;
 `hold` is max(50, T/200) steps. `climb`, `give_back`, `tail` and `cvar` are keys of the spec
-([stability](spec.md)). g is the gradient, theta the parameters, H the Hessian of the loss, vhat the
-second moment with its bias correction, P what the optimizer divides by. A metric that a run or
+([stability](spec.md)). g is the gradient, theta the parameters, H the Hessian of the loss, vhat
+the second moment with its bias correction, P what the optimizer divides by. A metric that a run or
 trial doesn't have is null in JSON, empty in CSV and absent in MLflow.
 """
 _TRIAL = """
