@@ -5,7 +5,7 @@ Commands run as they are printed, by these rules:
 - Every spec is shortened when it is written, see SHORT and SHORTER.
 - SPEC, NAME, ... are filled in, see FILLED; `[--option]` is given.
 - `launch` and `resume` get `--local`: tests/runtime and tests/docs/test_tutorial.py have Ray.
-- A launch of SPEC, which is a stand-in, has a storage of its own; without other settings it is the
+- SPEC is a stand-in: with other settings its launch has a storage of its own, without it is the
   sweep that is there already.
 - The budget of a command is that of SHORT; a sweep in epochs has one.
 - A server gets a free port in place of 5000, on the whole page, and ends with it.
@@ -52,7 +52,7 @@ SHORTER: dict[str, Any] = {  # of own loops: every run is a process
 }
 TRIALS = {"perceptron": 20}  # its pages speak of trial 18
 LOOPS = ("train",)  # the function that such a task names
-FILLED = {"SPEC": "search_spaces/perceptron.yaml", "NAME": "perceptron", "POLICY": "robust"}
+FILLED = {"SPEC": "search_spaces/digits.yaml", "NAME": "perceptron", "POLICY": "robust"}
 FILLED |= {"N": "3", "FILE": "written.csv"}
 _POSTGRES = "postgresql://user@host/database"
 _COMMAND = [sys.executable, "-m", "sweeper.cli"]
