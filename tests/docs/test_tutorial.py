@@ -39,7 +39,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_tutorial_works_as_printed(tmp_path: Path, shell: dict[str, str]) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
