@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 
 @pytest.fixture
 def clone(made: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
-    """The clone, with the finished sweep of `make sweep`, as the working directory.
+    """The clone, with the finished sweeps that pages speak of, as the working directory.
 
     Nothing is compiled, which would be most of the time; tests/docs/test_tutorial.py compiles.
     """
@@ -59,6 +59,7 @@ def clone(made: Clone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clone]:
     recipe = re.search(r"^sweep: .*\n\t\$\(BIN\)/(.*)$", (ROOT / "Makefile").read_text(), re.M)
     assert recipe
     made.run(Step("command", recipe[1], "", "Makefile"))
+    made.run(Step("command", "sweeper launch search_spaces/digits.yaml", "", "README.md"))
     yield made
     made.end_page()
 
