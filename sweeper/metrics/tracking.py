@@ -6,6 +6,10 @@ TRACKED = (
     Metric("objective.*", "a metric that the search optimises", "of the task"),
     Metric("hp.*", "a numeric setting, to filter by and for charts", "of the setting"),
     Metric("run_steps", "optimizer steps of all its runs", "steps"),
+    Metric("first_loss_mean", "loss of the first step, mean over the seeds", "loss"),
+    Metric("early_loss_mean", "loss at a tenth of the horizon, mean over the seeds", "loss"),
+    Metric("best_loss_mean", "lowest loss, mean over the seeds", "loss"),
+    Metric("final_loss_mean", "loss of the last step, mean over the seeds", "loss"),
 )
 """Of the run of a trial, beside the numbers of TRIAL and STRESS."""
 

@@ -8,7 +8,8 @@ Commands run as they are printed, by these rules:
 - SPEC is a stand-in: with other settings its launch has a storage of its own, without it is the
   sweep that is there already.
 - The budget of a command is that of SHORT; a sweep in epochs has one.
-- A server gets a free port in place of 5000, on the whole page, and ends with it.
+- A server gets a free port in place of 5000, on the whole page, and ends with it. Where a page
+  asks at that address before it has started one, that is `sweeper ui`.
 - `sweeper stop` needs something to stop: a long sweep of that name is started before.
 """
 
@@ -54,6 +55,7 @@ TRIALS = {"perceptron": 20}  # its pages speak of trial 18
 LOOPS = ("train",)  # the function that such a task names
 FILLED = {"SPEC": "search_spaces/digits.yaml", "NAME": "perceptron", "POLICY": "robust"}
 FILLED |= {"N": "3", "FILE": "written.csv"}
+ADDRESS = "http://127.0.0.1:5000"
 _POSTGRES = "postgresql://user@host/database"
 _COMMAND = [sys.executable, "-m", "sweeper.cli"]
 
@@ -64,7 +66,7 @@ class Clone:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.done: set[str] = set()
-        self._servers: list[subprocess.Popen[bytes]] = []
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._port = free_port()
         self._database: Any = None
         for name in ("search_spaces", "examples"):
@@ -80,15 +82,17 @@ class Clone:
         """Write a file that a page prints; a spec is shortened."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._here(text), encoding="utf-8")
+        path.write_text(self.here(text), encoding="utf-8")
         if path.suffix in (".yaml", ".yml"):
             _shorten(path)
 
     def run(self, step: Step) -> None:
         """Run a command of a page, once whatever the number of pages that print it."""
-        command = self._here(self._filled(step.text))
+        command = self.here(self._filled(step.text))
         if command in self.done:
             return
+        if ADDRESS in step.text and not self._servers:
+            self._serve(["sweeper", "ui"], step.where)
         self.done.add(command)
         program, *arguments = shlex.split(command)
         if arguments[0] in ("ui", "server"):
@@ -113,7 +117,9 @@ class Clone:
         return local + (["--storage", f"storage{len(self.done)}"] if is_stand_in else [])
 
     def _serve(self, command: list[str], where: str) -> None:
-        """Start a server, and wait until it answers."""
+        """Start a server that doesn't run yet, and wait until it answers."""
+        if shlex.join(command) in self._servers:
+            return
         program = _COMMAND if command[0] == "sweeper" else [sys.executable, "-m", command[0]]
         port = [] if "--port" in command else ["--port", str(self._port)]
         process = subprocess.Popen(
@@ -122,7 +128,7 @@ class Clone:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._servers.append(process)
+        self._servers[shlex.join(command)] = process
 
         def answers() -> bool:
             assert process.poll() is None, f"{where}: {command} ended"
@@ -160,15 +166,16 @@ class Clone:
 
     def end_page(self) -> None:
         """End its servers, and forget its modules: other pages have others of that name."""
-        for server in self._servers:
+        for server in self._servers.values():
             server.terminate()
             server.wait(30)
-        self._servers, self._port = [], free_port()
+        self._servers, self._port = {}, free_port()
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(str(self.folder)):
                 del sys.modules[name]
 
-    def _here(self, text: str) -> str:
+    def here(self, text: str) -> str:
+        """What a page prints, with the port of this page."""
         return re.sub(r"(127\.0\.0\.1:|--port )5000\b", rf"\g<1>{self._port}", text)
 
     def _filled(self, command: str) -> str:

@@ -73,7 +73,7 @@ def test_what_a_page_says_works(clone: Clone, page: Path) -> None:
         if step.kind == "file":
             clone.write(Path(step.name), step.text)
         elif step.kind == "python":
-            exec(compile(step.text, step.where, "exec"), names)
+            exec(compile(clone.here(step.text), step.where, "exec"), names)
         elif step.kind == "command" and not reason_not_to_run(step):
             clone.run(step)
 
