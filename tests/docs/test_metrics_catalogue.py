@@ -109,7 +109,7 @@ def tags_of_what_was_given_up(swept: SweepHandle) -> set[str]:
     found: set[str] = set()
     for state in (FAIL, PRUNED):
         given_up = replace(trial, state=state, result=None, error="why")
-        found |= set(content.child(given_up, runs, "id", "parent").tags)
+        found |= set(content.child(given_up, runs, "id", "parent", 20).tags)
     return {tag for tag in found if tag.startswith("sweeper.")}
 
 
