@@ -1,3 +1,4 @@
+# make setup   set up .venv
 # make sweep   set up, run search_spaces/perceptron.yaml, print the ranking
 # make test    set up, run the tests
 # make check   set up, format, lint, types, import contract
@@ -10,7 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: sweep test check format ui bench reproduce clean
+.PHONY: setup sweep test check format ui bench reproduce clean
+
+setup: $(READY)
 
 sweep: $(READY)
 	$(BIN)/sweeper launch search_spaces/perceptron.yaml

@@ -13,7 +13,7 @@ from sweeper.cli import cli
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["spec", "optimizers"])
+@pytest.mark.parametrize("page", ["spec", "optimizers", "metrics", "commands"])
 def test_generated_pages_are_current(page: str) -> None:
     path = ROOT / "docs" / f"generate_{page}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -40,6 +40,12 @@ def test_every_link_of_the_documentation_resolves() -> None:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not link.startswith("http"):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", index)}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} <= linked | {"README.md"}
 
 
 def test_every_make_target_named_in_the_readme_exists() -> None:
