@@ -82,7 +82,8 @@ def of_sweep(
         said = f"{_NOTHING} among {len(ranking)} trials.**"
     else:
         where = _linked(best, runs)
-        said = f"{_RECOMMENDED}{where}**, {_proof(spec, best)}. Of {len(ranking)} trials.\n\n"
+        said = f"{_RECOMMENDED}{where}**, {_proof(spec, best)}; chosen from "
+        said += f"{len(ranking)} trials.\n\n"
         said += f"Take it along: `sweeper export {spec.name}`, or `recommended.json` among the "
         said += "artifacts of this run. The whole story is there, too: `report/report.html`."
     rows = [row for row in ranking if row["trial"] in reasons]

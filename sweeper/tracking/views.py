@@ -7,7 +7,8 @@ name, times, and the state of the page as JSON text. It offers them under "Views
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from sweeper.space import Choice, Parameter, Space
@@ -17,6 +18,8 @@ from sweeper.tracking.content import metric_name
 RANKING, CHARTS = "ranking", "charts"
 _TAG = "mlflow.sharedViewState."
 RANKING_TAG = _TAG + RANKING
+# Without it the UI takes every experiment for one of language models, and opens another page.
+_WORKFLOW = "workflowType=machine_learning"
 _SECTION = "sweep"
 _RESULTS = ("failure_fraction", "stress_failure_fraction", "draw_up", "onset_step")
 _TAGS = ("sweeper.recommended", "sweeper.baseline", "sweeper.refused")
@@ -39,13 +42,12 @@ _WIDTHS = {
 def link(experiment: str, view: str) -> str:
     """Where the UI shows a view of an experiment, from the address of the server on."""
     mode = "&compareRunsMode=CHART" if view == CHARTS else ""
-    # Without the workflow the UI shows an experiment as one of language models, on another page.
-    return run_link(experiment) + f"?workflowType=machine_learning&viewStateShareKey={view}{mode}"
+    return f"#/experiments/{experiment}/runs?{_WORKFLOW}&viewStateShareKey={view}{mode}"
 
 
-def run_link(experiment: str, run: str | None = None) -> str:
-    """Where the UI shows a run, or the runs of an experiment."""
-    return f"#/experiments/{experiment}/runs" + (f"/{run}" if run else "")
+def run_link(experiment: str, run: str) -> str:
+    """Where the UI shows a run, from the address of the server on."""
+    return f"#/experiments/{experiment}/runs/{run}?{_WORKFLOW}"
 
 
 def tags(spec: SweepSpec) -> dict[str, str]:
@@ -93,14 +95,15 @@ def _columns(spec: SweepSpec) -> list[str]:
     results = ["rank", *_objectives(spec), *_RESULTS]
     return [
         *(f"metrics.`{name}`" for name in results),
-        *(f"params.`{name}`" for name in _searched(spec.parsed_space)),
+        *(f"params.`{name}`" for name in _by_name(spec.parsed_space.flat())),
         *(f"tags.`{name}`" for name in _TAGS),
     ]
 
 
 def _charts(spec: SweepSpec) -> list[dict[str, Any]]:
     """Settings against the objective, the curves, and the first searched number by itself."""
-    found = _searched(spec.parsed_space)
+    # A chart leaves out the runs that lack one of its values: those of other branches.
+    found = _by_name(spec.parsed_space.shared())
     logs = log_settings(spec.parsed_space)
     numbers = [
         f"hp.log10_{name}" if name in logs else f"hp.{name}"
@@ -153,13 +156,12 @@ def _objectives(spec: SweepSpec) -> list[str]:
     ]
 
 
-def _searched(space: Space) -> dict[str, Parameter]:
-    """What is searched, by its name in MLflow: of the first branch that has it."""
+def _by_name(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
+    """The first parameters by their names in MLflow; of several branches the first one's."""
     found: dict[str, Parameter] = {}
-    for one in space.flat():
-        if len(found) < _MOST_SETTINGS:
-            found.setdefault(_setting(one.name), one)
-    return found
+    for one in parameters:
+        found.setdefault(_setting(one.name), one)
+    return dict(islice(found.items(), _MOST_SETTINGS))
 
 
 def _setting(name: str) -> str:

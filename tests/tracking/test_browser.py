@@ -1,0 +1,191 @@
+"""The MLflow UI as users use it: a finished sweep, `sweeper ui`, and a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import tracked_sweep as ts
+from mlflow import MlflowClient
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from benchmarks import browser as chromium
+from benchmarks.browser import Browser
+from sweeper.results.sweep import SweepHandle
+from sweeper.study.folder import Folder
+from sweeper.tracking.process import Tracker
+
+pytestmark = [
+    # MLflow's tables use what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
+    pytest.mark.timeout(300),
+]
+
+TRIALS = 14
+CELLS = 'tags.`sweeper.trial` != ""'
+NAME = "attributes.`Run Name`"
+
+
+@dataclass(frozen=True)
+class Ui:
+    """`sweeper ui` on a finished sweep; `ranking` is the link that it prints."""
+
+    address: str
+    ranking: str
+    client: MlflowClient
+    experiment: str
+
+    def runs(self, text: str, order: str = "metrics.rank ASC") -> list[Any]:
+        return list(self.client.search_runs([self.experiment], text, order_by=[order]))
+
+    def names(self, text: str, order: str = "metrics.rank ASC") -> list[str]:
+        return [run.info.run_name for run in self.runs(text, order)]
+
+    def page(self, run: Any, rest: str = "") -> str:
+        where = f"experiments/{self.experiment}/runs/{run.info.run_id}{rest}"
+        return f"{self.address}/#/{where}?workflowType=machine_learning"
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    storage = tmp_path_factory.mktemp("ui")
+    record(ts.make(storage, trials=TRIALS))
+    log = storage / "ui.log"
+    command = [sys.executable, "-m", "sweeper.cli", "ui", "--storage", str(storage)]
+    command += ["--port", str(ts.free_port())]
+    with log.open("wb") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, process_group=0)
+    try:
+        ts.wait_for(lambda: re.search(rf"^{ts.NAME}: \S+\n", log.read_text(), re.M), 120)
+        link = re.findall(rf"^{ts.NAME}: (\S+)\n", log.read_text(), re.M)[0]
+        address = link.partition("/#")[0]
+        client = MlflowClient(address)
+        yield Ui(address, link, client, client.get_experiment_by_name(ts.NAME).experiment_id)
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        server.wait(30)
+
+
+def record(folder: Folder) -> None:
+    """What a launch does at the end of a sweep."""
+    handle = SweepHandle(folder)
+    folder.storage.write("recommended.json", handle.export("json").encode())
+    handle.report()
+    Tracker(folder.path).run()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.chromium() as found:
+        yield found
+
+
+def shown(browser: Browser) -> list[str]:
+    """Names of the runs in the table, from the top; the first line of a cell is a colour."""
+    return [text.splitlines()[-1] for text in browser.column(NAME) if text]
+
+
+def count(browser: Browser) -> int:
+    """What the page says of how many runs match."""
+    found = re.search(r"(\d+)\s+matching run", browser.one("body").text)
+    return int(found.group(1)) if found else -1
+
+
+def test_the_link_leads_to_the_trials_in_the_order_of_their_rank(ui: Ui, browser: Browser) -> None:
+    browser.open(ui.ranking)
+    ranked = ui.names(CELLS)
+    assert len(ranked) == TRIALS
+    browser.until(lambda: shown(browser) == ranked, "the ranking")
+    ranks = browser.column("metrics.`rank`")
+    assert ranks == [str(place) for place in range(1, TRIALS + 1)]
+    losses = [float(text.rstrip("…")) for text in browser.column("metrics.`robust_loss`")]
+    expected = [run.data.metrics["robust_loss"] for run in ui.runs(CELLS)]
+    assert losses == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_filter_of_the_description_and_a_click_on_a_header(ui: Ui, browser: Browser) -> None:
+    browser.open(ui.ranking)
+    browser.until(lambda: len(shown(browser)) == TRIALS)
+    edit = "//*[@data-testid='experiment-metadata-editor-edit-button']"
+    browser.driver.find_element(By.XPATH, f"{edit}/following::button[1]").click()
+    text = browser.text("metrics.failure_fraction = 0 and metrics.draw_up < 3", "code").text
+    good = ui.names(text)
+    assert 0 < len(good) < TRIALS
+    box = browser.one("[data-testid='search-box']")
+    box.send_keys(Keys.CONTROL, "a")
+    box.send_keys(text, Keys.ENTER)
+    browser.until(lambda: shown(browser) == good and count(browser) == len(good), "the filter")
+
+    up = ui.names(text, "metrics.draw_up ASC")
+    browser.one("[data-testid='sort-header-draw_up']").click()
+    browser.until(lambda: shown(browser) in (up, up[::-1]), "the order of draw_up")
+    assert "orderByKey=metrics.%60draw_up%60" in browser.driver.current_url
+
+
+def test_the_best_run_has_its_mark_its_curve_and_its_setting(ui: Ui, browser: Browser) -> None:
+    (best,) = ui.runs('tags.`sweeper.recommended` = "true"')
+    browser.open(ui.ranking)
+    browser.until(lambda: shown(browser))
+    browser.text(best.info.run_name, "a").click()
+    browser.text(best.info.run_name, "h1//span")
+    browser.until(lambda: "sweeper.recommended" in browser.one("body").text)
+
+    browser.open(ui.page(best, "/model-metrics"))
+    browser.one("input[placeholder='Search metric charts']").send_keys("^loss$")
+    curve = ui.client.get_metric_history(best.info.run_id, "loss")
+
+    def drawn() -> list[dict[str, Any]]:
+        return [plot for plot in browser.plots() if plot["points"] == len(curve) > 1]
+
+    assert browser.until(drawn, "the curve")[0]["name"] == best.info.run_name
+
+    browser.open(ui.page(best, "/artifacts/config.json"))
+    browser.until(lambda: '"optimizer": "adam"' in browser.one("body").text, "config.json")
+
+
+def test_the_run_of_the_sweep_says_what_is_recommended_and_has_the_report(
+    ui: Ui, browser: Browser
+) -> None:
+    (best,) = ui.runs('tags.`sweeper.recommended` = "true"')
+    parent = ui.client.get_run(best.data.tags["mlflow.parentRunId"])
+    browser.open(ui.page(parent))
+    browser.until(lambda: "Recommended: " in browser.one("body").text)
+    link = browser.text(best.info.run_name, "strong/a").get_attribute("href")
+    assert link is not None
+    assert best.info.run_id in link
+
+    browser.open(ui.page(parent, "/artifacts/report/report.html"))
+    frame = browser.one("iframe.mlflow-html-iframe")
+    files = browser.one("body").text
+    assert "recommended.json" in files
+    assert "trajectories.png" in files
+    browser.driver.switch_to.frame(frame)
+    browser.text("Recommendation", "h2")
+    assert f"trial {best.data.tags['sweeper.trial']}" in browser.one("body").text
+    images = browser.driver.execute_script(
+        "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+    )
+    assert images
+    assert all(images)
+
+
+def test_the_charts_compare_settings_and_curves(ui: Ui, browser: Browser) -> None:
+    browser.open(ui.ranking.replace("=ranking", "=charts") + "&compareRunsMode=CHART")
+    browser.one(".parcoords")
+    axes = {one.text for one in browser.all(".parcoords .dimension .label")}
+    assert {"hp.log10_lr", "amsgrad", "robust_loss"} <= axes
+    names = set(ui.names(CELLS))
+
+    def drawn() -> bool:
+        return names <= {plot["name"] for plot in browser.plots() if plot["points"] > 1}
+
+    browser.until(drawn, "the curves")
