@@ -66,11 +66,15 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome, wait_s: float = 60.0) -> None:
         self.driver = driver
         self._wait_s = wait_s
+        self._visited: set[str] = set()
 
     def open(self, url: str) -> None:
         """Open a page of the UI, anew also where only what follows the # differs."""
-        self.driver.get(url.partition("#")[0] + "#/settings")
-        self.driver.execute_script(_NO_PANEL)
+        address = url.partition("#")[0]
+        if address not in self._visited:
+            self.driver.get(address + "#/settings")
+            self.driver.execute_script(_NO_PANEL)
+            self._visited.add(address)
         self.driver.get("about:blank")
         self.driver.get(url)
 
