@@ -99,8 +99,8 @@ class Browser:
         return found
 
     def text(self, text: str, tag: str = "*") -> WebElement:
-        """The first visible element with just this text, once it is there."""
-        path = f"//{tag}[normalize-space(text())='{text}']"
+        """The first visible, innermost element with just this text, once it is there."""
+        path = f"//{tag}[normalize-space()='{text}'][not(.//{tag}[normalize-space()='{text}'])]"
 
         def visible() -> WebElement | None:
             found = self.driver.find_elements(By.XPATH, path)
@@ -119,11 +119,11 @@ class Browser:
         return [cell.text for index, cell in sorted(rows, key=lambda row: int(row[0] or -1))]
 
     def plots(self) -> list[dict[str, Any]]:
-        """Traces of the Plotly charts on the page: type, name and number of points."""
+        """Traces of the Plotly charts on the page: `type`, `name` and number of `points`."""
         found: list[dict[str, Any]] = self.driver.execute_script(
             "return [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => "
             "(plot.data || []).map(t => ({type: t.type, name: t.name, "
-            "points: (t.y || []).length, lines: ((t.dimensions || [{}])[0].values || []).length})))"
+            "points: (t.y || []).length})))"
         )
         return found
 

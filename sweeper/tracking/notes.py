@@ -12,6 +12,14 @@ from sweeper.tracking import content, views
 _COLUMNS = """
 One run per trial, below the run of the sweep; all its values are over the trial's seeds.
 
+Filters to paste above the table:
+
+- `metrics.failure_fraction = 0 and metrics.draw_up < 3`
+- `metrics.rank <= 10`
+- ``tags.`sweeper.recommended` = "true"``
+- ``tags.`sweeper.baseline` = "true"``
+- ``tags.`sweeper.refused` != "false"``
+
 | column | meaning |
 | --- | --- |
 | `rank` | place once the sweep has finished, of the best 100: as `sweeper best` |
@@ -39,14 +47,6 @@ Of several objectives the tag `sweeper.pareto` marks the front once the sweep ha
 
 A run that FAILED has no results: `sweeper.error` among its tags says why its trial was given up.
 One that was KILLED was pruned, and has none either: `sweeper.pruned` says when and by what.
-
-Filters to paste above the table:
-
-- `metrics.failure_fraction = 0 and metrics.draw_up < 3`
-- `metrics.rank <= 10`
-- ``tags.`sweeper.recommended` = "true"``
-- ``tags.`sweeper.baseline` = "true"``
-- ``tags.`sweeper.refused` != "false"``
 
 The tag `sweeper.refused` says what broke in a trial that other rankings put first.
 
@@ -87,7 +87,7 @@ def of_sweep(
         said += f"Take it along: `sweeper export {spec.name}`, or `recommended.json` among the "
         said += "artifacts of this run. The whole story is there, too: `report/report.html`."
     rows = [row for row in ranking if row["trial"] in reasons]
-    lines = [f"| {_linked(row, runs)} | {reasons[row['trial']]} |" for row in rows]
+    lines = [f"| {_linked(row, runs)} | {_cell(reasons[row['trial']])} |" for row in rows]
     head = ["", "", "| refused | what broke |", "| --- | --- |"] if lines else []
     return "\n".join([said, *head, *lines])
 
@@ -95,6 +95,10 @@ def of_sweep(
 def is_ours(note: str | None) -> bool:
     """Whether a description of the run of a sweep may be replaced: no user wrote it."""
     return not note or note.startswith((_RECOMMENDED, _NOTHING))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _proof(spec: SweepSpec, row: Mapping[str, Any]) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +10,11 @@ from typing import Any
 import pytest
 import tracked_sweep as ts
 from mlflow import MlflowClient
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from benchmarks import browser as chromium
 from benchmarks.browser import Browser
+from benchmarks.served_ui import served
 from sweeper.results.sweep import SweepHandle
 from sweeper.study.folder import Folder
 from sweeper.tracking.process import Tracker
@@ -33,6 +29,7 @@ pytestmark = [
 TRIALS = 14
 CELLS = 'tags.`sweeper.trial` != ""'
 NAME = "attributes.`Run Name`"
+DESCRIPTION = "[data-testid='experiment-metadata-editor-edit-button'] ~ button"
 
 
 @dataclass(frozen=True)
@@ -59,20 +56,10 @@ class Ui:
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     storage = tmp_path_factory.mktemp("ui")
     record(ts.make(storage, trials=TRIALS))
-    log = storage / "ui.log"
-    command = [sys.executable, "-m", "sweeper.cli", "ui", "--storage", str(storage)]
-    command += ["--port", str(ts.free_port())]
-    with log.open("wb") as file:
-        server = subprocess.Popen(command, stdout=file, stderr=file, process_group=0)
-    try:
-        ts.wait_for(lambda: re.search(rf"^{ts.NAME}: \S+\n", log.read_text(), re.M), 120)
-        link = re.findall(rf"^{ts.NAME}: (\S+)\n", log.read_text(), re.M)[0]
+    with served(storage, ts.NAME) as link:
         address = link.partition("/#")[0]
         client = MlflowClient(address)
         yield Ui(address, link, client, client.get_experiment_by_name(ts.NAME).experiment_id)
-    finally:
-        os.killpg(server.pid, signal.SIGINT)
-        server.wait(30)
 
 
 def record(folder: Folder) -> None:
@@ -115,11 +102,11 @@ def test_the_link_leads_to_the_trials_in_the_order_of_their_rank(ui: Ui, browser
 def test_a_filter_of_the_description_and_a_click_on_a_header(ui: Ui, browser: Browser) -> None:
     browser.open(ui.ranking)
     browser.until(lambda: len(shown(browser)) == TRIALS)
-    edit = "//*[@data-testid='experiment-metadata-editor-edit-button']"
-    browser.driver.find_element(By.XPATH, f"{edit}/following::button[1]").click()
+    browser.one(DESCRIPTION).click()
     text = browser.text("metrics.failure_fraction = 0 and metrics.draw_up < 3", "code").text
     good = ui.names(text)
     assert 0 < len(good) < TRIALS
+    browser.one(DESCRIPTION).click()  # it takes the place of the table
     box = browser.one("[data-testid='search-box']")
     box.send_keys(Keys.CONTROL, "a")
     box.send_keys(text, Keys.ENTER)
@@ -171,11 +158,9 @@ def test_the_run_of_the_sweep_says_what_is_recommended_and_has_the_report(
     browser.driver.switch_to.frame(frame)
     browser.text("Recommendation", "h2")
     assert f"trial {best.data.tags['sweeper.trial']}" in browser.one("body").text
-    images = browser.driver.execute_script(
-        "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
-    )
-    assert images
-    assert all(images)
+    sizes = [plot.size for plot in browser.all("figure svg")]
+    assert len(sizes) >= 4
+    assert all(size["width"] > 100 and size["height"] > 100 for size in sizes)
 
 
 def test_the_charts_compare_settings_and_curves(ui: Ui, browser: Browser) -> None:
