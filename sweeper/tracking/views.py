@@ -64,7 +64,7 @@ def tags(spec: SweepSpec) -> dict[str, str]:
     charts = {
         "compareRunCharts": _charts(spec),
         "compareRunSections": [
-            {"uuid": _SECTION, "name": "Sweep", "display": True, "columns": 2, "cardHeight": 420}
+            {"uuid": _SECTION, "name": "Sweep", "display": True, "columns": 1, "cardHeight": 380}
         ],
         # Else the UI sorts the sections by name, and this one is the last.
         "isAccordionReordered": True,
@@ -118,7 +118,8 @@ def _charts(spec: SweepSpec) -> list[dict[str, Any]]:
             "selectedParams": choices,
             # The last one colours the lines.
             "selectedMetrics": [*numbers, "failure_fraction", *judged],
-            "showAllRuns": False,
+            # Those that failed, too: against them one sees what holds.
+            "showAllRuns": True,
         },
         {
             "type": "LINE",
