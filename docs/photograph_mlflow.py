@@ -1,7 +1,7 @@
 """The screenshots of docs/mlflow.md: a finished sweep in the MLflow UI, in a headless Chromium.
 
-    sweeper launch search_spaces/perceptron.yaml --set budget.trials=64 --storage sweeps
-    python -m docs.photograph_mlflow sweeps perceptron
+sweeper launch search_spaces/perceptron.yaml --set budget.trials=64 --storage sweeps
+python -m docs.photograph_mlflow sweeps perceptron
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def test_of_a_wide_space_ten_settings_are_shown():
     names = ("lr", "beta1", "beta2", "eps", "weight_decay", "clip_norm")
     kinds = {"cosine": {"warmup": unit, "final": unit}, "step": {"gamma": unit}, "constant": {}}
     wide = {"optimizer": "adam", "amsgrad": {"choice": [False, True]}}
-    wide |= {name: unit for name in names} | {"schedule": {"choice": kinds}}
+    wide |= dict.fromkeys(names, unit) | {"schedule": {"choice": kinds}}
     found = views.tags(wanted(wide))
     columns = state(found, "ranking")["selectedColumns"]
     assert sum(text.startswith("params.") for text in columns) == 10
