@@ -32,8 +32,9 @@ def served(storage: Path, sweep: str) -> Iterator[str]:
     try:
         yield _link(server, log, sweep)
     finally:
-        os.killpg(server.pid, signal.SIGINT)
-        server.wait(30)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGINT)
+            server.wait(30)
 
 
 def _link(server: subprocess.Popen[bytes], log: Path, sweep: str) -> str:
