@@ -83,7 +83,7 @@ def _recorded(folder: Folder) -> Counter[int]:
     store = Store(resolve_uri("sqlite", folder.path.parent))
     with closing(folder.database()) as database:
         identity = str(database.meta("id"))
-    experiment = store.experiment(folder.name, content.NOTE)
+    experiment = store.experiment(folder.name, lambda _: {})
     runs = store.runs(experiment, content.SWEEP_ID, identity)
     children = [run for run in runs if content.TRIAL in run.tags and run.status == "FINISHED"]
     return Counter(int(run.tags[content.TRIAL]) for run in children)

@@ -17,9 +17,10 @@ from sweeper.cli.options import STORAGE
 @click.option("--host", default="127.0.0.1", show_default=True)
 def ui(storage: str, port: int, host: str) -> None:
     """Open the MLflow UI on the sweeps of a storage (on this machine only, unless --host)."""
-    from sweeper.tracking.store import serve_ui
+    from sweeper.tracking.ui import serve_ui
 
-    sys.exit(serve_ui(Path(storage).expanduser().resolve(), host=host, port=port))
+    place = Path(storage).expanduser().resolve()
+    sys.exit(serve_ui(place, host=host, port=port, say=click.echo))
 
 
 @click.command()

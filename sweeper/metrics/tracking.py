@@ -4,7 +4,11 @@ from sweeper.metrics.metric import Metric
 
 TRACKED = (
     Metric("objective.*", "a metric that the search optimises", "of the task"),
-    Metric("hp.*", "a numeric setting, to filter by and for charts", "of the setting"),
+    Metric(
+        "hp.*",
+        "a numeric setting, for filters and charts; log10 as `hp.log10_*`",
+        "of the setting",
+    ),
     Metric("run_steps", "optimizer steps of all its runs", "steps"),
     Metric("first_loss_mean", "loss of the first step, mean over the seeds", "loss"),
     Metric("early_loss_mean", "loss at a tenth of the horizon, mean over the seeds", "loss"),
@@ -26,6 +30,9 @@ PARENT = (
     Metric("stress_tests", "settings whose stress test has ended", "count"),
     Metric("run_steps", "optimizer steps of the whole sweep", "steps"),
     Metric("tracker_lag_s", "how far the records are behind", "seconds"),
+    Metric("lanes", "lanes that train; the last word of a running sweep", "count"),
+    Metric("slot_occupancy", "share of their slots that are held; likewise", "0 to 1"),
+    Metric("run_steps_per_s", "optimizer steps of all lanes; likewise", "1/s"),
 )
 
 TAGS = (
@@ -33,6 +40,7 @@ TAGS = (
     Metric("sweeper.sweep_id", "which sweep of that name; of every run"),
     Metric("sweeper.budget.*", "its budget; of the run of the sweep"),
     Metric("sweeper.best", "id of the run that ranks first; of the run of the sweep"),
+    Metric("sweeper.artifacts", "whether report and recommendation could be kept; of its run"),
     Metric("sweeper.trial", "number of the trial"),
     Metric("sweeper.stable", "true where no seed failed in the search"),
     Metric("sweeper.baseline", "true for the present setting"),

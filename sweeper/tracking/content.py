@@ -6,9 +6,9 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from sweeper.optim.configuration import flatten
 from sweeper.ranking.objective import worst_run
@@ -28,47 +28,9 @@ BASELINE = "sweeper.baseline"
 ERROR, PRUNED_BY = "sweeper.error", "sweeper.pruned"
 RECOMMENDED, REFUSED, PARETO = "sweeper.recommended", "sweeper.refused", "sweeper.pareto"
 MARKS = (RECOMMENDED, REFUSED, PARETO)
-PARENT = "mlflow.parentRunId"
+ARTIFACTS = "sweeper.artifacts"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 MEAN = "_mean"  # ends the name of a mean over the seeds
-NOTE = """One run per trial, below the run of the sweep; all its values are over the trial's seeds.
-
-| column | meaning |
-| --- | --- |
-| `rank` | place once the sweep has finished, of the best 100: as `sweeper best` |
-| `robust_loss` | mean log10 of the tail loss of the worst seeds; minimised unless a metric is |
-| `objective.*` | a metric that the search optimises, mean of its worst seeds |
-| `failure_fraction` | share of the seeds that failed; 90 % between `failure_low`, `failure_high` |
-| `violation` | how far the worst seed is beyond the limits; at most 0 holds |
-| `draw_up` | decades that the loss climbed above its best, worst seed |
-| `give_back` | share of the progress given back for long, worst seed |
-| `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
-| `onset_step` | step at which the first seed failed; `stable_steps` where none did |
-| `safe_eps` | eps with which no seed reaches its threshold; on the full batch |
-| `forecast_step` | step at which the first seed is forecast to become unstable |
-| `sharpness` | lr times the top eigenvalue of the preconditioned Hessian, sharpest seed |
-| `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
-| `*_loss_mean` | means over the seeds: `early` at a tenth of the horizon, `first` at its start |
-| `stress_*` | the same of the stress test: fresh seeds, a longer horizon |
-| `steps_to_target` | steps until all seeds were at the baseline's tail loss; of tested trials |
-| `neighbourhood_width` | share of the neighbouring settings that held in the stress test |
-| `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
-| `hp.*` | the numeric settings once more, for charts |
-
-Of several objectives the tag `sweeper.pareto` marks the front once the sweep has finished.
-
-A run that FAILED has no results: `sweeper.error` among its tags says why its trial was given up.
-One that was KILLED was pruned, and has none either: `sweeper.pruned` says when and by what.
-
-Filters to paste above the table:
-
-- `metrics.failure_fraction = 0 and metrics.draw_up < 3`
-- `metrics.rank <= 10`
-- ``tags.`sweeper.recommended` = "true"``
-- ``tags.`sweeper.baseline` = "true"``
-
-The tag `sweeper.refused` says what broke in a trial that other rankings put first.
-"""
-
 # Points of each curve at most; every one costs the tracker 0.07 ms.
 _SERIES = {"loss": 25, "grad_norm": 8, "update_rms": 8, "lr": 8}
 _OWN = {*_SERIES, "rank", "run_steps"}
@@ -86,7 +48,12 @@ class Child:
 
 
 def child(
-    trial: Trial, runs: Sequence[RunRow], sweep_id: str, parent: str, early_step: int
+    trial: Trial,
+    runs: Sequence[RunRow],
+    sweep_id: str,
+    parent: str,
+    early_step: int,
+    log_settings: Collection[str] = (),
 ) -> Child:
     """The run of a told trial.
 
@@ -94,6 +61,7 @@ def child(
         runs: of the trial, all ended unless it was given up.
         parent: id of the run of the sweep.
         early_step: step whose loss counts as early.
+        log_settings: settings whose log10 is drawn, too.
     """
     settings = flatten(trial.config)
     result = trial.result or {}
@@ -109,6 +77,7 @@ def child(
         *numbers(result),
         *numbers({f"objective.{name}": value for name, value in objectives}),
         *numbers({f"hp.{key}": value for key, value in settings.items()}),
+        *numbers({f"hp.log10_{key}": _log10(settings.get(key)) for key in log_settings}),
         *numbers({"run_steps": run_steps(runs)}, own=True),
     ]
     if trial.origin == "baseline":
@@ -212,9 +181,25 @@ def run_name(number: int, settings: Mapping[str, Any]) -> str:
     return " ".join([*words, str(settings.get("schedule.kind", ""))]).strip()
 
 
-def is_finite(value: object) -> bool:
+def health(noted: Mapping[str, Any]) -> dict[str, float]:
+    """How the lanes of a running sweep fare, of what the study noted last."""
+    lanes = noted.get("lanes", [])
+    capacity = sum(lane["capacity"] for lane in lanes)
+    held = sum(min(lane["held"], lane["capacity"]) for lane in lanes)
+    return {
+        "lanes": len(lanes),
+        "slot_occupancy": round(held / capacity, 3) if capacity else 0.0,
+        "run_steps_per_s": round(sum(lane["rate"] for lane in lanes), 1),
+    }
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
     """Whether a value is a number that can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _log10(value: object) -> float | None:
+    return math.log10(value) if is_finite(value) and value > 0 else None
 
 
 def _thinned(rows: Sequence[Any], most: int) -> list[Any]:

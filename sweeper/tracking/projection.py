@@ -7,20 +7,22 @@ there.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from sweeper.spec import SweepSpec
 from sweeper.study.database import FAIL, PRUNED, STRESS, Database, RunRow, Trial
 from sweeper.study.identity import sweep_id
 from sweeper.study.standing import chosen, early_step, refused, standing
-from sweeper.tracking import content
+from sweeper.tracking import backoff, content, notes, views
 from sweeper.tracking.store import Found, Point, Store
 
 _PROGRESS_EVERY_S = 10.0
+_NOTES = 200
+_ATTEMPTS = 3
 _RANKED = 100
 _ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}
 _COMPLETE = ("FINISHED", "FAILED", "KILLED")
@@ -38,7 +40,8 @@ class Projection:
     def __init__(self, database: Database, spec: SweepSpec, store: Store) -> None:
         self._database, self._spec, self._store = database, spec, store
         self._sweep_id = sweep_id(database)
-        self._experiment = store.experiment(spec.name, content.NOTE)
+        self._log_settings = views.log_settings(spec.parsed_space)
+        self._experiment = store.experiment(spec.name, self._description)
         self._queue: deque[Trial] = deque()  # told, not looked at yet
         self.told = 0
         self._tests = 0  # told trials of the stress test
@@ -46,6 +49,7 @@ class Projection:
         self._parent, self._children = self._find()
         self._is_open = self._parent.status == "RUNNING"
         self.recommended: dict[str, Any] | None = None  # the trial and its run, at the end
+        self._recommended_config: dict[str, Any] = {}
         self._noted: dict[str, float] = dict(self._parent.metrics)
         self._run_steps = {
             number: run.metrics.get("run_steps", 0) for number, run in self._children.items()
@@ -77,7 +81,7 @@ class Projection:
                 self.reopen()
                 self._record(trial, runs[trial.number])
             self._queue.popleft()
-        if time.monotonic() - self._noted_at > _PROGRESS_EVERY_S:
+        if time.monotonic() - self._noted_at > self._every_s():
             self._note(lag_s)
         return len(self._queue)
 
@@ -96,6 +100,10 @@ class Projection:
             self._store.end(self._parent, status)
         self._is_open = False
 
+    def _description(self, experiment: str) -> dict[str, str]:
+        """Tags of the experiment, by its id."""
+        return {content.NOTE: notes.of_experiment(experiment), **views.tags(self._spec)}
+
     # Trials
 
     def _has(self, trial: Trial) -> bool:
@@ -104,7 +112,8 @@ class Projection:
 
     def _record(self, trial: Trial, runs: Sequence[RunRow]) -> None:
         early = early_step(self._spec, trial.config)
-        said = content.child(trial, runs, self._sweep_id, self._parent.id, early)
+        logs = self._log_settings
+        said = content.child(trial, runs, self._sweep_id, self._parent.id, early, logs)
         run = self._children.get(trial.number)
         if run is None:
             run = self._store.create(self._experiment, said.name, said.tags)
@@ -132,14 +141,6 @@ class Projection:
                 self._store.log_one(run, Point("rank", row["rank"], len(ranking)))
         return self._children[ranking[0]["trial"]] if ranking else None
 
-    def _attach_results(self) -> None:
-        # A server may keep its artifacts where this machine must not write, or in a store whose
-        # client or keys it lacks: any error. They are in the folder of the sweep all the same.
-        with suppress(Exception):
-            if self.recommended is not None:  # else the file is of an earlier, shorter sweep
-                self._store.attach_file(self._parent, self._spec.folder / "recommended.json")
-            self._store.attach(self._parent, self._spec.folder / "report")
-
     def _mark(self, ranking: Sequence[dict[str, Any]]) -> None:
         """Write what the stress test found, what is recommended or refused, and the front."""
         best, broken = chosen(ranking), refused(self._database, self._spec)
@@ -147,6 +148,7 @@ class Projection:
         if best is not None:
             run = self._children[best["trial"]]
             self.recommended = {"trial": best["trial"], "run": run.id}
+            self._recommended_config = best["config"]
         for row in ranking:
             run = self._children[row["trial"]]
             points = [p for p in content.stress_points(row) if run.metrics.get(p.name) != p.value]
@@ -156,6 +158,45 @@ class Projection:
             changed = {key: value for key, value in tags.items() if run.tags.get(key) != value}
             if points or changed:
                 self._store.log(run, points, tags=changed)
+        self._describe(ranking, best, reasons)
+
+    def _describe(
+        self,
+        ranking: Sequence[dict[str, Any]],
+        best: dict[str, Any] | None,
+        reasons: dict[int, str],
+    ) -> None:
+        """Say at the run of the sweep what is recommended and refused."""
+        before = self._parent.tags.get(content.NOTE)
+        links = {n: views.run_link(self._experiment, run.id) for n, run in self._children.items()}
+        said = notes.of_sweep(self._spec, ranking, best, reasons, links)
+        if said != before and notes.is_ours(before):
+            self._store.log(self._parent, tags={content.NOTE: said})
+
+    # Artifacts
+
+    def _attach_results(self) -> None:
+        """Keep report and recommendation with the run of the sweep, or say there why not."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._attach()
+                said = "kept"
+                break
+            # A server may keep its artifacts where this machine must not write, or in a store
+            # whose client or keys it lacks: any error. They are in the folder of the sweep, too.
+            except Exception as error:
+                said = f"not kept: {backoff.said(error, self._spec.tracking.uri)}"
+                time.sleep(attempt)
+        if self._parent.tags.get(content.ARTIFACTS, "kept") != said:
+            self._store.log(self._parent, tags={content.ARTIFACTS: said})
+
+    def _attach(self) -> None:
+        if self.recommended is not None:  # else the file is of an earlier, shorter sweep
+            self._store.attach_file(self._parent, self._spec.folder / "recommended.json")
+            run = self._children[self.recommended["trial"]]
+            config = json.dumps(self._recommended_config, indent=2)
+            self._store.attach_text(run, "config.json", config)
+        self._store.attach(self._parent, self._spec.folder / "report")
 
     # The run of the sweep
 
@@ -194,6 +235,11 @@ class Projection:
             self._store.log(parent, (), params, changed)
         return parent
 
+    def _every_s(self) -> float:
+        """Seconds between two notes: more and more, or a sweep of weeks had 100,000 of them."""
+        age_s = time.time() - self._parent.started / 1000
+        return max(_PROGRESS_EVERY_S, age_s / _NOTES)
+
     def _note(self, lag_s: float, *, last: bool = False) -> None:
         """Write the progress where it changed; of the lag alone only that there is none now."""
         self._noted_at = time.monotonic()
@@ -204,8 +250,10 @@ class Projection:
             "run_steps": sum(self._run_steps.values()),
             "tracker_lag_s": round(lag_s, 1),
         }
+        if not last and self._database.meta("ended") is None:
+            values |= content.health(self._database.meta("health") or {})
         is_last_word = last or values["tracker_lag_s"] == 0
-        watched = values if is_last_word else list(values)[:-1]
+        watched = values if is_last_word else set(values) - {"tracker_lag_s"}
         if any(self._noted.get(key) != values[key] for key in watched):
             points = [Point(key, value, self.told) for key, value in values.items()]
             self._store.log(self._parent, points, at=round(time.time() * 1000))

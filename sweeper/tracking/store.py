@@ -6,9 +6,8 @@ MLflow is imported when a Store is made, never when this module is.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -95,27 +94,6 @@ def check_reachable(
     raise SweepError(f"no tracking server answers at {address}: {reason}", where=where, cure=cure)
 
 
-def serve_ui(storage: Path, *, host: str, port: int) -> int:
-    """Run the MLflow UI on the sweeps of a storage until Ctrl-C; returns its exit code."""
-    if not (storage / "mlflow.db").exists():
-        raise SweepError(
-            f"no sweep is recorded in {storage}",
-            where="storage",
-            cure="Launch one, or name another folder with --storage.",
-        )
-    artifacts = str(storage / "mlartifacts")
-    command = ["server", "--backend-store-uri", resolve_uri("sqlite", storage)]
-    command += ["--default-artifact-root", artifacts, "--artifacts-destination", artifacts]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    command = opening.command_line(*command)
-    with subprocess.Popen(command, env=os.environ | SERVER_ENVIRONMENT) as server:  # noqa: S603
-        try:
-            return server.wait()
-        except KeyboardInterrupt:  # the server got it too; that is how one leaves
-            server.wait()
-            return 0
-
-
 class Store:
     """Runs of one tracking URI. Every method is a call to MLflow and may raise what MLflow does.
 
@@ -134,16 +112,33 @@ class Store:
         else:
             self._client = opening.client(uri)
 
-    def experiment(self, name: str, note: str) -> str:
-        """Id of the experiment of that name, made with a description where it is missing."""
+    def experiment(self, name: str, describe: Callable[[str], Mapping[str, str]]) -> str:
+        """Id of the experiment of that name, made where it is missing.
+
+        Args:
+            describe: its tags, by its id; those that it has already, a user may have changed.
+        """
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            tags = {"mlflow.note.content": note}
-            made = self._client.create_experiment(name, self._artifacts, tags=tags)
-            return str(made)
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+            experiment = str(self._client.create_experiment(name, self._artifacts))
+        else:
+            experiment = str(found.experiment_id)
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(experiment)
+        known = found.tags if found else {}
+        for key, value in describe(experiment).items():
+            if key not in known:
+                self._client.set_experiment_tag(experiment, key, value)
+        return experiment
+
+    def experiments(self, tag: str, most: int) -> list[tuple[str, str]]:
+        """Names and ids of the experiments with a tag, the newest first."""
+        found = self._client.search_experiments(
+            max_results=most,
+            filter_string=f"tags.`{tag}` != ''",
+            order_by=["last_update_time DESC"],
+        )
+        return [(one.name, str(one.experiment_id)) for one in found]
 
     def runs(self, experiment: str, tag: str, value: str) -> list[Found]:
         """All runs with a tag, the oldest first."""
@@ -197,6 +192,10 @@ class Store:
         """Copy a file, where it is there, to the top of the artifacts of a run."""
         if file.is_file():
             self._client.log_artifact(run.id, str(file))
+
+    def attach_text(self, run: Found, name: str, text: str) -> None:
+        """Write a text to the artifacts of a run."""
+        self._client.log_text(run.id, text, name)
 
     def end(self, run: Found, status: str) -> None:
         """End a run: FINISHED, KILLED or FAILED."""

@@ -10,7 +10,8 @@ import tracked_sweep as ts
 
 from sweeper.errors import SweepError
 from sweeper.tracking import backoff, opening, process, store
-from sweeper.tracking.store import Store, check_reachable, resolve_uri, serve_ui
+from sweeper.tracking.store import Store, check_reachable, resolve_uri
+from sweeper.tracking.ui import serve_ui
 
 # MLflow's tables use what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -179,4 +180,14 @@ def test_no_password_is_said(folder):
 
 def test_a_storage_without_records_has_no_ui(tmp_path):
     with pytest.raises(SweepError, match="no sweep is recorded"):
-        serve_ui(tmp_path, host="127.0.0.1", port=ts.free_port())
+        serve_ui(tmp_path, host="127.0.0.1", port=ts.free_port(), say=print)
+
+
+def test_a_taken_port_is_a_message(folder):
+    (folder.path.parent / "mlflow.db").touch()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(SweepError) as caught:
+            serve_ui(folder.path.parent, host="127.0.0.1", port=other.getsockname()[1], say=print)
+    assert caught.value.where == "--port"

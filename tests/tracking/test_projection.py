@@ -134,7 +134,10 @@ def test_the_filters_of_the_description_work(recorded):
     assert "metrics.failure_fraction = 0 and metrics.draw_up < 3" in filters
     counts = [len(client.search_runs([experiment.experiment_id], text)) for text in filters]
     good = [t for t in told(recorded)[0] if t.result["failure_fraction"] == 0]
-    assert counts == [sum(t.result["draw_up"] < 3 for t in good), ts.TRIALS, 1, 1]
+    runs = ts.children(ts.everything(uri_of(recorded))).values()
+    refused = sum("sweeper.refused" in run["tags"] for run in runs)
+    assert refused > 0
+    assert counts == [sum(t.result["draw_up"] < 3 for t in good), ts.TRIALS, 1, 1, refused]
     assert Path(experiment.artifact_location) == recorded.path.parent / "mlartifacts"
 
 
@@ -292,7 +295,9 @@ def test_a_resumed_sweep_gets_new_ranks(folder):
 def test_artifacts_have_an_absolute_place(folder, monkeypatch):
     monkeypatch.chdir(folder.path.parent)
     store = Store("sqlite:///mlflow.db")
-    experiment = MlflowClient(uri_of(folder)).get_experiment(store.experiment("x", "a note"))
+    experiment = MlflowClient(uri_of(folder)).get_experiment(
+        store.experiment("x", lambda id: {"of": id})
+    )
     assert Path(experiment.artifact_location) == folder.path.parent / "mlartifacts"
 
 
