@@ -17,10 +17,12 @@ from sweeper.cli.options import STORAGE
 @click.option("--host", default="127.0.0.1", show_default=True)
 def ui(storage: str, port: int, host: str) -> None:
     """Open the MLflow UI on the sweeps of a storage (on this machine only, unless --host)."""
+    from sweeper.runtime.signals import signals_interrupt
     from sweeper.tracking.ui import serve_ui
 
     place = Path(storage).expanduser().resolve()
-    sys.exit(serve_ui(place, host=host, port=port, say=click.echo))
+    with signals_interrupt():  # SIGTERM ends the server, too
+        sys.exit(serve_ui(place, host=host, port=port, say=click.echo))
 
 
 @click.command()

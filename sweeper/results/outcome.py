@@ -47,11 +47,11 @@ def recommended_text(found: Mapping[str, Any]) -> str:
     proven, evidence = found["proven"], found["evidence"]
     if proven["stress_tested"]:
         seeds = len(proven["stress_seeds"])
-        text = f"held on {seeds} fresh seeds for {proven['horizon']:,} steps"
+        text = f"held on {seeds} fresh {_seeds(seeds)} for {proven['horizon']:,} steps"
         tail = evidence["stress_tail_loss"]
     else:
         seeds = len(proven["seeds"])
-        text = f"held on {seeds} seeds for {proven['horizon']:,} steps (no stress test)"
+        text = f"held on {seeds} {_seeds(seeds)} for {proven['horizon']:,} steps (no stress test)"
         tail = evidence["tail_loss"]
     return f"Recommended: trial {evidence['trial']}, {text}; tail loss {tail:.2g} at worst"
 
@@ -66,3 +66,7 @@ def speed_text(speed: Mapping[str, Any]) -> str:
 
 def _steps(steps: int | None) -> str:
     return "more than the horizon" if steps is None else f"{steps:,} steps"
+
+
+def _seeds(count: int) -> str:
+    return "seed" if count == 1 else "seeds"

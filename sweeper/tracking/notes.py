@@ -107,7 +107,8 @@ def _proof(spec: SweepSpec, row: Mapping[str, Any]) -> str:
         tail = row["stress_tail_loss"]
     else:
         count, steps, tail = str(row["runs"]), spec.steps(row["config"]), row["tail_loss"]
-    return f"held on {count} seeds for {steps:,} steps; tail loss {tail:.2g} at worst"
+    seeds = f"{count} seed{'' if count.split()[0] == '1' else 's'}"
+    return f"held on {seeds} for {steps:,} steps; tail loss {tail:.2g} at worst"
 
 
 def _linked(row: Mapping[str, Any], runs: Mapping[int, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -38,14 +39,20 @@ def serve_ui(storage: Path, *, host: str, port: int, say: Callable[[str], None])
     command = ["server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     command += ["--default-artifact-root", artifacts, "--artifacts-destination", artifacts]
     command = opening.command_line(*command, "--workers", "1")
-    with subprocess.Popen(command, env=os.environ | SERVER_ENVIRONMENT) as server:  # noqa: S603
+    # A group of its own: the server has a child, and both end with this process, however it is
+    # asked to.
+    with subprocess.Popen(  # noqa: S603
+        command, env=os.environ | SERVER_ENVIRONMENT, start_new_session=True
+    ) as server:
         try:
             for line in _places(server, "127.0.0.1" if host in _EVERYWHERE else host, port):
                 say(line)
             return server.wait()
-        except KeyboardInterrupt:  # the server got it too; that is how one leaves
-            server.wait()
+        except KeyboardInterrupt:  # that is how one leaves
             return 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
 
 
 def _check_free(host: str, port: int) -> None:
