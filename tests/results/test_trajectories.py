@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
@@ -53,16 +53,19 @@ def test_what_is_not_there_is_one_message(handle: SweepHandle, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_one_liners_of_the_documentation(
-    handle: SweepHandle, name: str, monkeypatch: pytest.MonkeyPatch
+    handle: SweepHandle, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        library = importlib.import_module(LIBRARIES[name])
-    except ImportError:
-        pytest.skip(f"{LIBRARIES[name]} is not installed")
-    lines = re.findall(r"```python\n(.*?)\n```", PAGE.read_text(), flags=re.DOTALL)
-    [line] = [one for one in lines if one.startswith(f"{name}.")]
-    monkeypatch.chdir(handle.folder.path)
-    found = eval(line, {name: library})
+    pytest.importorskip(LIBRARIES[name])
+    blocks = re.findall(r"```python\n(.*?)\n```", PAGE.read_text(), flags=re.DOTALL)
+    [block] = [one for one in blocks if f"{name}." in one]
+    folder = handle.folder.path
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "perceptron").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    *before, last = block.strip().splitlines()
+    known: dict[str, Any] = {"files": "sweeps/perceptron/trajectories/*.parquet"}
+    exec("\n".join(before), known)
+    found = eval(last, known)
     whole = trajectories.table(handle.folder, 1, ["loss"]).to_pandas()
     expected = whole.groupby("run")["loss"].min()
     seen = dict(zip(list(found["run"]), list(found["loss"]), strict=True))

@@ -148,7 +148,7 @@ def test_a_finished_sweep_tells_a_command_and_a_webhook(
     assert notice["storage"] == str(storage)
     assert notice["error"] is notice["reason"] is None
     assert notice["text"].startswith("told: finished after ")
-    assert f"Recommended: trial {trial}, held on 1 seeds" in notice["text"]
+    assert f"Recommended: trial {trial}, held on 1 seed" in notice["text"]
     assert 0 < notice["duration_s"] < 200
     # The secret is in no file of the storage, MLflow's database among them.
     files = [path for path in storage.rglob("*") if path.is_file()]

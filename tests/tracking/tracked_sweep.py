@@ -250,6 +250,10 @@ def everything(uri: str, name: str = NAME) -> dict[str, dict]:
     return found
 
 
+# Noted while a sweep runs, if anybody looks then.
+HEALTH = {"lanes", "slot_occupancy", "run_steps_per_s"}
+
+
 def content(found: dict[str, dict]) -> dict[Any, dict]:
     """What two recordings of a sweep have alike: all but ids, times and the sweep's name.
 
@@ -278,7 +282,7 @@ def _content(run: dict, trials: dict[str, str | None]) -> dict:
         "status": run["status"],
         "tags": tags,
         "params": run["params"],
-        "metrics": run["metrics"],
+        "metrics": {key: one for key, one in run["metrics"].items() if key not in HEALTH},
     }
 
 

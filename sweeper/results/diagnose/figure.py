@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sweeper.errors import SweepError
 from sweeper.results.diagnose.diagnosis import Diagnosis
 from sweeper.results.diagnose.evidence import Evidence
 from sweeper.results.report import style
@@ -18,12 +17,7 @@ from sweeper.results.report.losses import thinned
 def write(found: Diagnosis, path: Path) -> None:
     """Draw them into a PNG file; raises SweepError where it can't be written."""
     with style.styled():
-        content = style.png(_figure(found))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise SweepError(f"can't be written: {error.strerror}", where=str(path)) from error
+        style.save(_figure(found), path)
 
 
 def _figure(found: Diagnosis) -> Figure:

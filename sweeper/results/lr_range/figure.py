@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sweeper.errors import SweepError
 from sweeper.results.lr_range.run import RangeTest, Tried
 from sweeper.results.report import style
 
@@ -24,12 +23,7 @@ _LOG = 100.0
 def write(test: RangeTest, path: Path, *, title: str) -> None:
     """Draw it into a PNG file; raises SweepError where it can't be written."""
     with style.styled():
-        content = style.png(_figure(test, title))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise SweepError(f"can't be written: {error.strerror}", where=str(path)) from error
+        style.save(_figure(test, title), path)
 
 
 def _figure(test: RangeTest, title: str) -> Figure:

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -17,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from sweeper.errors import SweepError
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 SKY, ORANGE, GREY, INK = "#56b4e9", "#e69f00", "#8a8a8a", "#222222"
@@ -85,6 +88,15 @@ def png(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure into a PNG file, its folder made; raises SweepError where that can't be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(figure))
+    except OSError as error:
+        raise SweepError(f"can't be written: {error.strerror}", where=str(path)) from error
 
 
 def plain(text: object) -> str:
