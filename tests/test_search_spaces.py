@@ -17,6 +17,7 @@ SHORT = (
 )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:TORCH_COMPILE_DISABLE")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Compiling is tested elsewhere, and takes longer than all of this.
