@@ -1,8 +1,9 @@
 """Forecasts against runs of the perceptron, whose curvature is known: H = 2 A^T A, A = [X, 1].
 
-Every forecast is early: after the crossing the loss has to grow from its floor. Adam and its kin
-are 0.4 to 1.4 % early, 3 % in float64 with its lower floor; NAdam is 4 % and RMSProp 6 %: so near
-above their thresholds oscillations grow more slowly.
+What is forecast is the crossing of the threshold, and that is met to half a percent. Before the rise
+of the loss it is always early, as the loss has to grow from its floor: Adam and its kin 0.4 to 1.4 %,
+3 % in float64 with its lower floor; RMSProp 6 %, NAdam 3 to 11 % over the seeds: so near above their
+thresholds oscillations grow slowly, and from what, is a matter of the processor's rounding.
 """
 
 import math
@@ -19,6 +20,7 @@ from sweeper.stability.forecast import Forecast, forecast
 from sweeper.stability.rolling import streak_lengths
 from sweeper.stability.safe_eps import safe_eps
 from sweeper.stability.sharpness import SHARES, Probe
+from sweeper.stability.threshold import threshold
 from sweeper.tasks.bundled import perceptron
 
 TASK = perceptron.build()
@@ -149,19 +151,54 @@ def test_the_safe_eps_of_the_perceptron() -> None:
     assert safe == pytest.approx(1e-3 * CURVATURE / 38)
 
 
+OTHERS: Configs = [
+    ({"optimizer": "radam"}, 5200),
+    ({"optimizer": "stable_adamw", "beta2": 0.999}, 3200),
+    ({"optimizer": "nadam", "lr": 1e-4}, 4000),
+    ({"optimizer": "rmsprop", "alpha": 0.999, "lr": 3e-5}, 3200),
+]
+
+
+def crossing(config: dict[str, Any], horizon: int) -> tuple[int, Forecast]:
+    """The first tenth step at which S is at its threshold, and what two early probes forecast."""
+    parsed = parse(config)
+    machine = Machine("cpu", "float32", compiled=False)
+    pack = Pack(TASK, parsed.program, 1, machine, extras=(), sample_every=10)
+    slot = pack.place(Run(0, 0, parsed.to_dict(), 0, horizon))
+    early = []
+    for steps in (300, 200):
+        pack.train(steps)
+        early.append(probe(parsed, horizon, pack.row(slot)))
+    said = forecasts(parsed, horizon, early)[-1]
+    assert said.step is not None
+    pack.train(said.step * 9 // 100 * 10 - pack.step_of(slot))
+    while pack.step_of(slot) < horizon:
+        pack.train(10)
+        now = probe(parsed, horizon, pack.row(slot))
+        edge = threshold(parsed, horizon, np.array([float(now.step)]))[0]
+        if now.sharpness >= edge:
+            return now.step, said
+    raise AssertionError("never at its threshold")
+
+
+@pytest.mark.parametrize(("config", "horizon"), [*OTHERS, ADAM[0]])
+def test_what_is_forecast_is_the_crossing(config: dict[str, Any], horizon: int) -> None:
+    seen, said = crossing(config, horizon)
+    assert said.step == pytest.approx(seen, rel=0.005)
+
+
 @pytest.mark.parametrize(
     ("configs", "most"),
-    [
-        ([({"optimizer": "radam"}, 5200)], 0.01),
-        ([({"optimizer": "stable_adamw", "beta2": 0.999}, 3200)], 0.02),
-        ([({"optimizer": "nadam", "lr": 1e-4}, 4000)], 0.08),
-        ([({"optimizer": "rmsprop", "alpha": 0.999, "lr": 3e-5}, 3200)], 0.09),
-    ],
+    [(OTHERS[:1], 0.01), (OTHERS[1:2], 0.02), (OTHERS[3:], 0.09)],
 )
 def test_other_rules(configs: Configs, most: float) -> None:
     measured = errors(outcomes(configs, "float32"))
     print(configs, [f"{100 * error:.2f} %" for error in measured])
     assert -most < min(measured) <= max(measured) < 0
+
+
+def test_the_loss_of_nadam_rises_after_its_crossing() -> None:
+    assert max(errors(outcomes(OTHERS[2:3], "float32"))) < 0
 
 
 def test_a_short_second_moment() -> None:
