@@ -56,7 +56,7 @@ class Trajectories:
 
 
 def train(
-    task: str | TaskName | Task,
+    task: str | TaskName | Task | Variants,
     configs: Sequence[Mapping[str, Any]],
     *,
     seeds: Sequence[int] = (0,),
@@ -72,7 +72,7 @@ def train(
 
     Args:
         task: a name (`perceptron`, `digits`, `package.module:factory`, also of an own loop), a
-            TaskName or a Task.
+            TaskName or a Task; or Variants, which are built once whoever asks.
         configs: e.g. `{"optimizer": "adam", "lr": 1e-3, "schedule": {"kind": "cosine"}}`; they may
             have a `batch_size` and `task_args` of their own.
         seeds: of initial parameters and batches, ints >= 0.
@@ -98,7 +98,7 @@ def train(
     for i, configuration in enumerate(parsed):
         check_horizon(configuration, horizon, f"configs[{i}].schedule")
     named = TaskName(task, {}) if isinstance(task, str) else task
-    variants = Variants(named)
+    variants = named if isinstance(named, Variants) else Variants(named)
     loaded = [_variant(variants, one, f"configs[{i}]") for i, one in enumerate(parsed)]
     for i, (configuration, one) in enumerate(zip(parsed, loaded, strict=True)):
         if isinstance(one, Task):
@@ -113,7 +113,7 @@ def train(
     series = np.full((len(runs), len(SERIES), horizon), np.nan, dtype=machine.dtype)
     evaluations: list[dict[str, float]] = [{} for _ in runs]
     if any(isinstance(one, OwnLoop) for one in loaded):
-        assert not isinstance(named, Task)
+        assert isinstance(named, TaskName)
         _train_loops(named, runs, machine, sample_every, series, evaluations)
     else:
         settings = {"extras": extras_of(parsed), "sample_every": sample_every}

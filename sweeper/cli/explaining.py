@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from sweeper.cli.options import STORAGE
-from sweeper.cli.showing import handle, messages
+from sweeper.cli.showing import handle, messages, results
 
 
 @click.command()
@@ -85,7 +83,7 @@ def diagnose(
     if form == "json":
         click.echo(json.dumps(told.as_dict(found), indent=2))
         return
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = results()
     for text in told.describe(found):
         console.print(text, highlight=False, soft_wrap=True)
     click.echo(f"\nFigure: {path}")

@@ -58,7 +58,7 @@ def best(
     if form == "table":
         for source, ranking in found:
             is_whole = condition is None and sort is None
-            print_table(source, top, sort or by, None if is_whole else ranking)
+            print_table(source, top, sort or by, ranking, baselines=is_whole)
     elif form == "json":
         several = len(found) > 1
         rows = [

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from sweeper.cli.options import LOCAL, SET, STORAGE
-from sweeper.cli.showing import load, messages, show_result
+from sweeper.cli.showing import load, messages, results, show_result
 
 if TYPE_CHECKING:
     from sweeper.spec import SweepSpec
@@ -74,7 +73,7 @@ def status(name: str, storage: str, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(found, indent=2))
     else:
-        Console(width=None if sys.stdout.isatty() else 160).print(states.draw(found))
+        results().print(states.draw(found))
 
 
 @click.command()

@@ -87,23 +87,26 @@ def print_table(
     found: Source,
     top: int,
     by: str = "robust",
-    chosen: Sequence[dict[str, Any]] | None = None,
+    ranking: Sequence[dict[str, Any]] | None = None,
+    *,
+    baselines: bool = True,
 ) -> None:
-    """Print the ranking, with the baselines.
+    """Print the first trials, and the baselines below them.
 
     Args:
         by: policy, or another order.
-        chosen: trials that were filtered or sorted: those alone.
+        ranking: in that order, where it is known.
+        baselines: False where trials were filtered or sorted: then the first ones alone.
     """
     from sweeper.results.table import ranking_table
 
-    every = found.ranking(by) if chosen is None else chosen
-    ranking = list(every[:top])
-    baselines = [t for t in every if t["origin"] == "baseline" and t not in ranking]
-    baselines = baselines if chosen is None else []
+    every = found.ranking(by) if ranking is None else ranking
+    shown = list(every[:top])
+    if baselines:
+        shown += [one for one in every[top:] if one["origin"] == "baseline"]
     state = "" if found.finished else " (unfinished)"
     is_policy = by in POLICIES
-    count = f"{'best' if is_policy else 'first'} {len(ranking)} of {len(every)} trials"
+    count = f"{'best' if is_policy else 'first'} {min(top, len(every))} of {len(every)} trials"
     count += "" if by == "robust" else f" by {by}"
     title = f"{found.name}{state}: {count}, horizon {found.horizon_text}"
-    results().print(ranking_table(ranking + baselines, title=title))
+    results().print(ranking_table(shown, title=title))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from sweeper.cli.options import SET
-from sweeper.cli.showing import load, messages
+from sweeper.cli.showing import load, messages, results
 from sweeper.stability.lr_range import PICKS
 
 
@@ -64,7 +62,7 @@ def _try_task(task: str, args: Sequence[str], steps: int) -> None:
     name = TaskName(task, spec_file.apply_settings({}, args), {"allow_unpacked": True})
     configuration = parse({"optimizer": "adam", "lr": 1e-3})
     found = run(name, configuration, machine_for(None, None), steps=steps)
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = results()
     for part in describe(name, found):
         console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
 
@@ -108,17 +106,18 @@ def lr_range(
     """
     from sweeper.results.lr_range import figure, run, table
     from sweeper.runtime.variants import resolve, task_name
+    from sweeper.tasks.variants import shared
 
     chosen = [*settings, *([f"lr_range.pick={pick}"] if pick else [])]
     loaded = resolve(load(spec, chosen, None))
     with messages().status(f"Range test: {loaded.lr_range.steps} steps"):
-        found = run.run(loaded, task_name(loaded))
+        found = run.run(loaded, shared(task_name(loaded)))
     path = output or Path(f"{loaded.name}_lr_range.png")
     figure.write(found, path, title=f"Range test, {loaded.name}")
     if form == "json":
         click.echo(json.dumps(table.as_dict(found), indent=2))
         return
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = results()
     for part in table.describe(found):
         console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
     click.echo(f"Figure: {path}")

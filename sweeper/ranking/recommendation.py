@@ -42,6 +42,20 @@ def refusal(row: Row, *, stress_horizon: int) -> str | None:
     return None
 
 
+def proof(row: Row, *, steps: int, stress_steps: int) -> str:
+    """How far a trial held and with which tail loss, in words.
+
+    Args:
+        steps, stress_steps: of a run of the search, and of the stress test.
+    """
+    is_tested = "stress_runs" in row
+    count, length = (row["stress_runs"], stress_steps) if is_tested else (row["runs"], steps)
+    tail = row["stress_tail_loss" if is_tested else "tail_loss"]
+    kind, end = ("fresh ", "") if is_tested else ("", " (no stress test)")
+    seeds = f"{count} {kind}seed{'' if count == 1 else 's'}"
+    return f"held on {seeds} for {length:,} steps{end}; tail loss {tail:.2g} at worst"
+
+
 def tempting(
     rankings: Mapping[str, Sequence[Row]],
     *,

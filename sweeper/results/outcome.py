@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.optim.configuration import flatten
+from sweeper.ranking.recommendation import proof
 
 _REFUSED = "Refused: what other rankings put first, and the baseline"
 
@@ -45,15 +46,8 @@ def refused_table(refused: Sequence[Mapping[str, Any]], *, title: str = _REFUSED
 def recommended_text(found: Mapping[str, Any]) -> str:
     """What is recommended and how far it held, on one line."""
     proven, evidence = found["proven"], found["evidence"]
-    if proven["stress_tested"]:
-        seeds = len(proven["stress_seeds"])
-        text = f"held on {seeds} fresh {_seeds(seeds)} for {proven['horizon']:,} steps"
-        tail = evidence["stress_tail_loss"]
-    else:
-        seeds = len(proven["seeds"])
-        text = f"held on {seeds} {_seeds(seeds)} for {proven['horizon']:,} steps (no stress test)"
-        tail = evidence["tail_loss"]
-    return f"Recommended: trial {evidence['trial']}, {text}; tail loss {tail:.2g} at worst"
+    held = proof(evidence, steps=proven["searched_horizon"], stress_steps=proven["horizon"])
+    return f"Recommended: trial {evidence['trial']}, {held}"
 
 
 def speed_text(speed: Mapping[str, Any]) -> str:
@@ -66,7 +60,3 @@ def speed_text(speed: Mapping[str, Any]) -> str:
 
 def _steps(steps: int | None) -> str:
     return "more than the horizon" if steps is None else f"{steps:,} steps"
-
-
-def _seeds(count: int) -> str:
-    return "seed" if count == 1 else "seeds"

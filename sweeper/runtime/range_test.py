@@ -11,6 +11,7 @@ from sweeper import spec as spec_module
 from sweeper.runtime.variants import task_name
 from sweeper.space import corners
 from sweeper.spec import SweepSpec
+from sweeper.tasks.variants import shared
 
 
 def with_range_test(spec: SweepSpec, report: Path, console: Console) -> SweepSpec:
@@ -27,7 +28,7 @@ def with_range_test(spec: SweepSpec, report: Path, console: Console) -> SweepSpe
     from sweeper.results.lr_range import figure, run  # they load torch and matplotlib
 
     with console.status("lr: auto, range test"):
-        test = run.run(spec, task_name(spec))
+        test = run.run(spec, shared(task_name(spec)))
     found = test.bounds({one["optimizer"] for one in corners(spec.parsed_space)})
     figure.write(test, report / "lr_range.png", title=f"Range test, {spec.name}")
     for name, pair in found.items():

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper import metrics
 from sweeper.optim.configuration import flatten
+from sweeper.ranking.recommendation import proof
 from sweeper.spec import SweepSpec
 from sweeper.tracking import content, views
 
-_COLUMNS = """
+_ABOUT = """
 One run per trial, below the run of the sweep; all its values are over the trial's seeds.
+`rank` is the place in `sweeper best`, of the best 100 and once the sweep has finished.
 
 Filters to paste above the table:
 
@@ -20,28 +23,7 @@ Filters to paste above the table:
 - ``tags.`sweeper.baseline` = "true"``
 - ``tags.`sweeper.refused` != "false"``
 
-| column | meaning |
-| --- | --- |
-| `rank` | place once the sweep has finished, of the best 100: as `sweeper best` |
-| `robust_loss` | mean log10 of the tail loss of the worst seeds; minimised unless a metric is |
-| `objective.*` | a metric that the search optimises, mean of its worst seeds |
-| `failure_fraction` | share of the seeds that failed; 90 % between `failure_low`, `failure_high` |
-| `violation` | how far the worst seed is beyond the limits; at most 0 holds |
-| `draw_up` | decades that the loss climbed above its best, worst seed |
-| `give_back` | share of the progress given back for long, worst seed |
-| `spike_score` | share of steps at least 7 sd off the 1000 losses before, worst seed |
-| `onset_step` | step at which the first seed failed; `stable_steps` where none did |
-| `safe_eps` | eps with which no seed reaches its threshold; on the full batch |
-| `forecast_step` | step at which the first seed is forecast to become unstable |
-| `sharpness` | lr times the top eigenvalue of the preconditioned Hessian, sharpest seed |
-| `tail_loss`, `best_loss`, `final_loss` | of the worst seed each |
-| `*_loss_mean` | means over the seeds: `early` at a tenth of the horizon, `first` at its start |
-| `stress_*` | the same of the stress test: fresh seeds, a longer horizon |
-| `steps_to_target` | steps until all seeds were at the baseline's tail loss; of tested trials |
-| `neighbourhood_width` | share of the neighbouring settings that held in the stress test |
-| `loss`, `grad_norm`, `update_rms`, `lr` | thinned curves of the worst seed, `sweeper.loss_seed` |
-| `hp.*` | the numeric settings once more, for charts; `hp.log10_*` where searched on a log scale |
-| Duration | of the recording; a pack trains many trials at once |
+{columns}
 
 Of several objectives the tag `sweeper.pareto` marks the front once the sweep has finished.
 
@@ -54,13 +36,27 @@ The run of the sweep has its progress as metrics: `told` of `trials`, `run_steps
 and while it runs `lanes`, `slot_occupancy`, `run_steps_per_s`, and `tracker_lag_s`, by which these
 records are behind. The report and `recommended.json` are among its artifacts.
 """
+# Of a row of `sweeper best`: in MLflow they are tags, params or `objective.*`.
+_ELSEWHERE = ("trial", "origin", "objectives", "pareto", "config")
 _RECOMMENDED, _NOTHING = "**Recommended: ", "**Nothing held"
+
+
+def _columns() -> str:
+    """A table of what the run of a trial has, from the catalogue."""
+    of_run = {one.name: one.meaning for one in metrics.RUN}
+    lines = ["| column | meaning |", "| --- | --- |"]
+    for one in (*metrics.TRIAL, *metrics.STRESS, *metrics.TRACKED, *metrics.CURVES):
+        if one.name not in _ELSEWHERE:
+            said = [of_run[one.name]] if one.name in of_run else []
+            lines.append(f"| `{one.name}` | {'; '.join([*said, one.meaning])} |")
+    return "\n".join(lines)
 
 
 def of_experiment(experiment: str) -> str:
     """The description of an experiment, by its id: its views, its columns, ready filters."""
     ranked, charts = views.link(experiment, views.RANKING), views.link(experiment, views.CHARTS)
-    return f"[Trials, ranked]({ranked}) · [Charts of the best]({charts})\n{_COLUMNS}"
+    about = _ABOUT.replace("{columns}", _columns())
+    return f"[Trials, ranked]({ranked}) · [Charts of the best]({charts})\n{about}"
 
 
 def of_sweep(
@@ -82,7 +78,9 @@ def of_sweep(
         said = f"{_NOTHING} among {len(ranking)} trials.**"
     else:
         where = _linked(best, runs)
-        said = f"{_RECOMMENDED}{where}**, {_proof(spec, best)}; chosen from "
+        steps, stress_steps = spec.steps(best["config"]), spec.stress_steps(best["config"])
+        held = proof(best, steps=steps, stress_steps=stress_steps)
+        said = f"{_RECOMMENDED}{where}**, {held}; chosen from "
         said += f"{len(ranking)} trials.\n\n"
         said += f"Take it along: `sweeper export {spec.name}`, or `recommended.json` among the "
         said += "artifacts of this run. The whole story is there, too: `report/report.html`."
@@ -99,16 +97,6 @@ def is_ours(note: str | None) -> bool:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _proof(spec: SweepSpec, row: Mapping[str, Any]) -> str:
-    if "stress_runs" in row:
-        count, steps = f"{row['stress_runs']} fresh", spec.stress_steps(row["config"])
-        tail = row["stress_tail_loss"]
-    else:
-        count, steps, tail = str(row["runs"]), spec.steps(row["config"]), row["tail_loss"]
-    seeds = f"{count} seed{'' if count.split()[0] == '1' else 's'}"
-    return f"held on {seeds} for {steps:,} steps; tail loss {tail:.2g} at worst"
 
 
 def _linked(row: Mapping[str, Any], runs: Mapping[int, str]) -> str:

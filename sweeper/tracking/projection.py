@@ -22,7 +22,7 @@ from sweeper.tracking.store import Found, Point, Store
 
 _PROGRESS_EVERY_S = 10.0
 _NOTES = 200
-_ATTEMPTS = 3
+_WAITS_S = (0.0, 1.0, 2.0)  # before each attempt to keep the artifacts
 _RANKED = 100
 _ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}
 _COMPLETE = ("FINISHED", "FAILED", "KILLED")
@@ -48,8 +48,7 @@ class Projection:
         self._noted_at = float("-inf")
         self._parent, self._children = self._find()
         self._is_open = self._parent.status == "RUNNING"
-        self.recommended: dict[str, Any] | None = None  # the trial and its run, at the end
-        self._recommended_config: dict[str, Any] = {}
+        self._best: dict[str, Any] | None = None  # the recommended row, at the end
         self._noted: dict[str, float] = dict(self._parent.metrics)
         self._run_steps = {
             number: run.metrics.get("run_steps", 0) for number, run in self._children.items()
@@ -100,6 +99,13 @@ class Projection:
             self._store.end(self._parent, status)
         self._is_open = False
 
+    @property
+    def recommended(self) -> dict[str, Any] | None:
+        """The recommended `trial` and its `run`; None before the end, and where nothing held."""
+        if self._best is None:
+            return None
+        return {"trial": self._best["trial"], "run": self._children[self._best["trial"]].id}
+
     def _description(self, experiment: str) -> dict[str, str]:
         """Tags of the experiment, by its id."""
         return {content.NOTE: notes.of_experiment(experiment), **views.tags(self._spec)}
@@ -145,10 +151,7 @@ class Projection:
         """Write what the stress test found, what is recommended or refused, and the front."""
         best, broken = chosen(ranking), refused(self._database, self._spec)
         reasons = {row["trial"]: row["reason"] for row in broken}
-        if best is not None:
-            run = self._children[best["trial"]]
-            self.recommended = {"trial": best["trial"], "run": run.id}
-            self._recommended_config = best["config"]
+        self._best = best
         for row in ranking:
             run = self._children[row["trial"]]
             points = [p for p in content.stress_points(row) if run.metrics.get(p.name) != p.value]
@@ -177,7 +180,8 @@ class Projection:
 
     def _attach_results(self) -> None:
         """Keep report and recommendation with the run of the sweep, or say there why not."""
-        for attempt in range(1, _ATTEMPTS + 1):
+        for wait_s in _WAITS_S:
+            time.sleep(wait_s)
             try:
                 self._attach()
                 said = "kept"
@@ -186,15 +190,14 @@ class Projection:
             # whose client or keys it lacks: any error. They are in the folder of the sweep, too.
             except Exception as error:
                 said = f"not kept: {backoff.said(error, self._spec.tracking.uri)}"
-                time.sleep(attempt)
         if self._parent.tags.get(content.ARTIFACTS, "kept") != said:
             self._store.log(self._parent, tags={content.ARTIFACTS: said})
 
     def _attach(self) -> None:
-        if self.recommended is not None:  # else the file is of an earlier, shorter sweep
+        if self._best is not None:  # else the file is of an earlier, shorter sweep
             self._store.attach_file(self._parent, self._spec.folder / "recommended.json")
-            run = self._children[self.recommended["trial"]]
-            config = json.dumps(self._recommended_config, indent=2)
+            run = self._children[self._best["trial"]]
+            config = json.dumps(self._best["config"], indent=2)
             self._store.attach_text(run, "config.json", config)
         self._store.attach(self._parent, self._spec.folder / "report")
 

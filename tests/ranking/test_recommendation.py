@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.ranking.recommendation import recommended, refusal, tempting
+from sweeper.ranking.recommendation import proof, recommended, refusal, tempting
 from sweeper.ranking.target import steps_to_target
 
 
@@ -23,6 +23,25 @@ def stressed(trial: int, failed: int, **values: Any) -> dict[str, Any]:
         "stress_draw_up": 6.25 if failed else 0.2, "stress_onset_step": 7410 if failed else None,
     }  # fmt: skip
     return row(trial, **{**said, **values})
+
+
+@pytest.mark.parametrize(
+    ("trial", "said"),
+    [
+        (row(1), "held on 2 seeds for 50 steps (no stress test); tail loss 1e-09 at worst"),
+        (row(1, runs=1), "held on 1 seed for 50 steps (no stress test); tail loss 1e-09 at worst"),
+        (
+            stressed(1, 0, stress_tail_loss=3e-7),
+            "held on 5 fresh seeds for 200 steps; tail loss 3e-07 at worst",
+        ),
+        (
+            stressed(1, 0, stress_runs=1),
+            "held on 1 fresh seed for 200 steps; tail loss 1e-09 at worst",
+        ),
+    ],
+)
+def test_how_far_a_trial_held(trial: dict[str, Any], said: str) -> None:
+    assert proof(trial, steps=50, stress_steps=200) == said
 
 
 def test_what_held_in_the_stress_test_is_recommended() -> None:

@@ -21,6 +21,7 @@ from sweeper.runtime.variants import task_name
 from sweeper.spec import check
 from sweeper.stability import lr_range
 from sweeper.study.folder import find
+from sweeper.tasks.variants import shared
 
 SPEC: dict[str, Any] = {
     "name": "ranged",
@@ -65,8 +66,8 @@ def test_full_batch_adam(
     assert found["search"]["adam"] == pytest.approx([begins / 10, diverges])
     assert picture.read_bytes().startswith(b"\x89PNG")
     # The same ramp of the baseline by torch itself, one step at a time.
-    inputs, targets = range_test.shared(task_name(check(SPEC))).of().data
-    model = range_test.shared(task_name(check(SPEC))).of().initial(0)
+    inputs, targets = shared(task_name(check(SPEC))).of().data
+    model = shared(task_name(check(SPEC))).of().initial(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-7)
     losses = []
     for lr in np.geomspace(1e-7, 10, 120):
@@ -147,7 +148,7 @@ def broken(kind: str) -> sweeper.Task:
 )
 def test_gaps_are_explained(kind: str, said: str) -> None:
     spec = check({**SPEC, "task": f"{__name__}:broken", "task_args": {"kind": kind}})
-    found = range_test.run(spec, task_name(spec))
+    found = range_test.run(spec, shared(task_name(spec)))
     text = " ".join(str(part) for part in table.describe(found))
     assert said in text
     assert table.as_dict(found)["bounds"] is None
@@ -172,4 +173,4 @@ def loop(trial: sweeper.Trial) -> None:
 def test_an_own_loop_is_refused(tmp_path: Path) -> None:
     spec = check({**SPEC, "task": f"{__name__}:loop"})
     with pytest.raises(SweepError, match="sets its learning rates itself"):
-        range_test.run(spec, task_name(spec))
+        range_test.run(spec, shared(task_name(spec)))

@@ -1,9 +1,9 @@
 """Forecasts against runs of the perceptron, whose curvature is known: H = 2 A^T A, A = [X, 1].
 
-What is forecast is the crossing of the threshold, and that is met to half a percent. Before the rise
-of the loss it is always early, as the loss has to grow from its floor: Adam and its kin 0.4 to 1.4 %,
-3 % in float64 with its lower floor; RMSProp 6 %, NAdam 3 to 11 % over the seeds: so near above their
-thresholds oscillations grow slowly, and from what, is a matter of the processor's rounding.
+What is forecast is the crossing of the threshold, and that is met to half a percent. Before the
+rise of the loss it is always early, as the loss has to grow from its floor: Adam and its kin 0.4
+to 1.4 %, 3 % in float64 with its lower floor; RMSProp 6 %, NAdam 3 to 11 % over the seeds: so near
+above their thresholds oscillations grow slowly, and from what, is a matter of rounding.
 """
 
 import math

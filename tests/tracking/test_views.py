@@ -112,6 +112,25 @@ def test_what_a_user_wrote_stays(folder):
     assert not notes.is_ours("mine")
 
 
+def test_the_description_has_a_row_for_every_column_and_fits():
+    text = notes.of_experiment("1")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    named = {name.strip("| `") for name, _ in rows}
+    assert {
+        "rank",
+        "robust_loss",
+        "draw_up",
+        "stress_runs",
+        "hp.*",
+        "final_loss_mean",
+        "lr",
+    } <= named
+    meanings = {name.strip("| `"): said for name, said in rows}
+    # Of one run and over the seeds.
+    assert meanings["draw_up"].startswith("decades that the loss climbed above its best; largest")
+    assert len(text) < 5000  # of a tag in MLflow
+
+
 def test_the_sweep_says_what_held_and_why_others_are_refused():
     rows = [row(1, 1e-2), row(2, 1e-3, stress_runs=5, stress_tail_loss=3e-7)]
     runs = {1: "#one", 2: "#two"}

@@ -70,7 +70,7 @@ def diagnose(
     if trains and not is_own:
         end = _made(variants, run, machine, told)
         if smaller:
-            tail = _tail_of(task, smaller, run, machine, told)
+            tail = _tail_of(variants, smaller, run, machine, told)
     findings += [guide.training_loss(evidence, tail)]
     if end is not None:
         findings.append(guide.critical_point(evidence, end))
@@ -104,12 +104,12 @@ def _unseen(variants: Variants, run: Run, machine: Machine, told: Told, end: End
 
 
 def _tail_of(
-    task: TaskName, smaller: Mapping[str, Any], run: Run, machine: Machine, told: Told
+    variants: Variants, smaller: Mapping[str, Any], run: Run, machine: Machine, told: Told
 ) -> float | None:
     """The tail loss of a smaller model, trained alike."""
     own = run.config.get("task_args", {})
     config = {**run.config, "task_args": {**own, **smaller}}
-    built = Variants(task).of(parse(config).variant)
+    built = variants.of(parse(config).variant)
     other = Run(run.id, run.trial, config, run.seed, run.horizon)
     end = endpoint.make(
         built, other, machine, lambda made: told("a smaller model", made, run.horizon)

@@ -74,17 +74,22 @@ class Evidence:
         at = np.array([float(step)])
         return float(course.learning_rate(self.configuration, self.run.horizon, at)[0])
 
+    def values(self, name: str, first: int, stop: int) -> Array:
+        """What is recorded of a series over steps from `first` to before `stop`."""
+        if name not in self.series:
+            return np.empty(0)
+        steps, values = self.series[name]
+        return values[(steps >= first) & (steps < stop)]
+
     def median(self, name: str, first: int, stop: int) -> float | None:
-        """The median of a series over steps from `first` to before `stop`; None without values."""
-        steps, values = self.series.get(name, (np.empty(0), np.empty(0)))
-        chosen = values[(steps >= first) & (steps < stop)]
-        return float(np.median(chosen)) if chosen.size else None
+        """Of these values; None without any."""
+        values = self.values(name, first, stop)
+        return float(np.median(values)) if values.size else None
 
     def largest(self, name: str, first: int, stop: int) -> float | None:
-        """The largest value of a series over these steps; None without values."""
-        steps, values = self.series.get(name, (np.empty(0), np.empty(0)))
-        chosen = values[(steps >= first) & (steps < stop)]
-        return float(chosen.max()) if chosen.size else None
+        """Of these values; None without any."""
+        values = self.values(name, first, stop)
+        return float(values.max()) if values.size else None
 
 
 def gather(handle: SweepHandle, trial: int | None = None) -> Evidence:

@@ -17,8 +17,7 @@ from sweeper.spec import SweepSpec
 from sweeper.stability import lr_range
 from sweeper.stability.lr_range import Reading, Rules
 from sweeper.tasks.own_loop import OwnLoop
-from sweeper.tasks.registry import TaskName
-from sweeper.tasks.variants import shared
+from sweeper.tasks.variants import Variants
 from sweeper.training import train
 
 # Draws for each setting that is wanted; a small space has fewer.
@@ -92,14 +91,14 @@ class RangeTest:
         )
 
 
-def run(spec: SweepSpec, task: TaskName) -> RangeTest:
+def run(spec: SweepSpec, variants: Variants) -> RangeTest:
     """Run it in this process.
 
     Raises:
         SweepError: an own loop, which sets its learning rates itself.
     """
     wanted = spec.lr_range
-    if isinstance(shared(task).load(), OwnLoop):
+    if isinstance(variants.load(), OwnLoop):
         raise SweepError(
             "a loop of its own sets its learning rates itself",
             where="task",
@@ -108,7 +107,7 @@ def run(spec: SweepSpec, task: TaskName) -> RangeTest:
     settings = list(_settings(spec))
     ramp = {"kind": "range_test", "start": wanted.low / wanted.high}
     found = train(
-        task,
+        variants,
         [{**config, "lr": wanted.high, "schedule": ramp} for config, _ in settings],
         seeds=range(wanted.seeds),
         horizon=wanted.steps,
@@ -122,7 +121,7 @@ def run(spec: SweepSpec, task: TaskName) -> RangeTest:
     for (config, origin), runs in zip(settings, losses, strict=True):
         loss = np.median(runs.astype(np.float64), axis=0)
         reading = lr_range.read(lr, loss, rules)
-        wrong = _defect(task, config, runs, reading)
+        wrong = _defect(variants, config, runs, reading)
         tests.append(Tried(config, origin, loss, reading, wrong))
     return RangeTest(lr, tests)
 
@@ -165,11 +164,11 @@ def _drawn(space: Space, seed: int, number: int) -> dict[str, Any]:
 
 
 def _defect(
-    task: TaskName, config: Mapping[str, Any], runs: Array, reading: Reading
+    variants: Variants, config: Mapping[str, Any], runs: Array, reading: Reading
 ) -> str | None:
     """What is wrong with the task, where the runs of a setting turned non-finite."""
     if reading.broken is None:
         return None
     variant = parse(config).variant
     seed = int(np.flatnonzero(~np.isfinite(runs[:, reading.broken]))[0])
-    return defect(shared(task).of(variant), seed, reading.broken)
+    return defect(variants.of(variant), seed, reading.broken)
