@@ -99,6 +99,16 @@ def test_defaults(written) -> None:  # type: ignore[no-untyped-def]
     assert found.folder == Path("sweeps").resolve() / "mine"
 
 
+def test_what_is_read_twice_is_read_anew(written) -> None:  # type: ignore[no-untyped-def]
+    path = written(GOOD)
+    content, lines = spec_file.read(path)
+    content["space"]["lr"] = "changed"
+    lines.clear()
+    again, places = spec_file.read(path)
+    assert again["space"]["lr"] == {"log_uniform": [1e-5, 1e-1]}
+    assert places["space.lr"] > 0
+
+
 def test_a_byte_order_mark_is_no_mistake(written) -> None:  # type: ignore[no-untyped-def]
     assert load(written("\ufeff" + GOOD)).name == "mine"
 
