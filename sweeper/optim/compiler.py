@@ -47,6 +47,17 @@ class Traced:
         return self._compiled(*args)
 
 
+def leave_alone(function: Any) -> None:
+    """Have torch never compile a function's own frames, wherever it is called.
+
+    torch.compiler.disable doesn't do: its check comes after the question whether to compile anew,
+    which within `Step.hot` is an error.
+    """
+    from torch._dynamo.decorators import skip
+
+    skip(function)
+
+
 def cxx() -> str | None:
     """The C++ compiler of this machine: that of the variable CXX, else g++ or clang++."""
     return next((path for name in _cxx_names() if (path := shutil.which(name))), None)

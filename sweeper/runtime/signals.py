@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -28,8 +24,9 @@ def signals_interrupt() -> Iterator[Callable[[], None]]:
     heard: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        del frame
         heard.append(number)
-        _interrupt(number, frame)
+        raise KeyboardInterrupt
 
     def check() -> None:
         if heard:
@@ -52,8 +49,9 @@ def interrupts_at_boundaries() -> Iterator[Callable[[], None]]:
     pending: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        del frame
         if pending:
-            _interrupt(number, frame)
+            raise KeyboardInterrupt
         pending.append(number)
 
     def check() -> None:
@@ -66,7 +64,17 @@ def interrupts_at_boundaries() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM go to a handler, and afterwards to whom they went before."""
+    """Ctrl-C and SIGTERM go to a handler, and afterwards to whom they went before.
+
+    Args:
+        handler: calls no function that is written in Python.
+    """
+    # A handler may run within a compiled step, where torch would take its frame for one that is to
+    # be compiled anew, and raise an error of its own: the sweep failed in place of being stopped.
+    if "torch" in sys.modules:  # loading it takes seconds
+        from sweeper.optim.compiler import leave_alone
+
+        leave_alone(handler)
     before = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -6,9 +6,12 @@ import contextlib
 import os
 import signal
 import threading
+from types import FrameType
 
 import pytest
+import torch
 
+from sweeper.runtime import signals
 from sweeper.runtime.signals import signals_interrupt
 
 KINDS = [signal.SIGINT, signal.SIGTERM]
@@ -38,3 +41,24 @@ def test_elsewhere_than_in_the_main_thread_nothing_is_handled() -> None:
     thread.start()
     thread.join()
     assert found == [signal.getsignal(signal.SIGINT)]
+
+
+def test_a_signal_within_compiled_steps_is_noted() -> None:
+    """700 of them: one of 20 comes where torch looks at every frame."""
+    step = torch.compile(lambda x: x + 1, dynamic=False, fullgraph=True)
+    step(torch.ones(1))
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    before = signal.getsignal(signal.SIGALRM)
+    with signals._handled(note), torch.compiler.set_stance(skip_guard_eval_unsafe=True):
+        signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+        try:
+            while len(noted) < 700:
+                step(torch.ones(1))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
