@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from sweeper.errors import SweepError, one_of
 
 CONNECT_S = 5
 _SQLITE_WAIT_S = 30
+_SQLITE_AGAIN_S = 0.02
 _LONGEST = 200
 _NAME_BYTES = 63  # PostgreSQL cuts longer names
 # What a disk, its permissions or another process can do to us. Everything else is our mistake.
@@ -186,10 +188,24 @@ def _set_pragmas(connection: Any, record: object) -> None:
     # The driver would begin transactions itself, late and never IMMEDIATE: `_begin` does it.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _use_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Switch a file to write-ahead logging; where another process writes to it, wait for that."""
+    deadline = time.monotonic() + _SQLITE_WAIT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite itself doesn't wait here, whatever its timeout.
+            if sqlite_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_SQLITE_AGAIN_S)
 
 
 def _begin(connection: sa.Connection) -> None:

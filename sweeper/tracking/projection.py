@@ -22,7 +22,10 @@ from sweeper.tracking.store import Found, Point, Store
 
 _PROGRESS_EVERY_S = 10.0
 _NOTES = 200
-_WAITS_S = (0.0, 1.0, 2.0)  # before each attempt to keep the artifacts
+# Before each attempt to keep the artifacts; a launch waits for them.
+_WAITS_S = (0.0, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0)
+# A folder that isn't there or not ours, a client of a store that isn't installed: so it stays.
+_LASTING = (PermissionError, FileNotFoundError, NotADirectoryError, ImportError)
 _RANKED = 100
 _ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}
 _COMPLETE = ("FINISHED", "FAILED", "KILLED")
@@ -190,6 +193,8 @@ class Projection:
             # whose client or keys it lacks: any error. They are in the folder of the sweep, too.
             except Exception as error:
                 said = f"not kept: {backoff.said(error, self._spec.tracking.uri)}"
+                if isinstance(error, _LASTING):
+                    break
         if self._parent.tags.get(content.ARTIFACTS, "kept") != said:
             self._store.log(self._parent, tags={content.ARTIFACTS: said})
 

@@ -16,6 +16,7 @@ from sweeper.tracking import opening, views
 from sweeper.tracking.store import SERVER_ENVIRONMENT, Store, check_reachable, resolve_uri
 
 _SHOWN = 20
+_LOOK_S = 0.1
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
@@ -47,12 +48,19 @@ def serve_ui(storage: Path, *, host: str, port: int, say: Callable[[str], None])
         try:
             for line in _places(server, "127.0.0.1" if host in _EVERYWHERE else host, port):
                 say(line)
-            return server.wait()
+            return _until_it_ends(server)
         except KeyboardInterrupt:  # that is how one leaves
             return 0
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGTERM)
+
+
+def _until_it_ends(server: subprocess.Popen[bytes]) -> int:
+    """Its exit code. Libraries (polars) put handlers before ours that restart a blocking wait."""
+    while (code := server.poll()) is None:
+        time.sleep(_LOOK_S)
+    return code
 
 
 def _check_free(host: str, port: int) -> None:
@@ -77,7 +85,7 @@ def _places(server: subprocess.Popen[bytes], host: str, port: int) -> Iterator[s
         with suppress(SweepError):
             check_reachable(address)
             break
-        time.sleep(0.1)
+        time.sleep(_LOOK_S)
     else:
         return
     with suppress(Exception):  # whatever it is, the server says it to who opens the page

@@ -8,8 +8,8 @@ Commands run as they are printed, by these rules:
 - SPEC is a stand-in: with other settings its launch has a storage of its own, without it is the
   sweep that is there already.
 - The budget of a command is that of SHORT; a sweep in epochs has one.
-- A server gets a free port in place of 5000, on the whole page, and ends with it. Where a page
-  asks at that address before it has started one, that is `sweeper ui`.
+- A server gets a free port in place of 5000, on the whole page, or of another `--port`, and ends
+  with the page. Where a page asks at that address before it has started one, that is `sweeper ui`.
 - `sweeper stop` needs something to stop: a long sweep of that name is started before.
 """
 
@@ -121,9 +121,13 @@ class Clone:
         if shlex.join(command) in self._servers:
             return
         program = _COMMAND if command[0] == "sweeper" else [sys.executable, "-m", command[0]]
-        port = [] if "--port" in command else ["--port", str(self._port)]
+        arguments, port = command[1:], self._port
+        if "--port" in arguments:
+            place = arguments.index("--port")
+            port = port if arguments[place + 1] == str(port) else free_port()
+            del arguments[place : place + 2]
         process = subprocess.Popen(
-            [*program, *command[1:], *port],
+            [*program, *arguments, "--port", str(port)],
             env={**os.environ, "MLFLOW_WORKERS": "1"},  # else four, which take seconds to start
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -133,7 +137,7 @@ class Clone:
         def answers() -> bool:
             assert process.poll() is None, f"{where}: {command} ended"
             with contextlib.suppress(OSError):
-                page = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=5)
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
                 with page:
                     return bool(page.status == 200)
             return False

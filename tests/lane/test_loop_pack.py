@@ -217,12 +217,10 @@ def test_seldom_reports_speak_of_all_steps_since_the_last(tmp_path: Path) -> Non
 def test_a_slow_loop_does_not_hold_its_lane(tmp_path: Path) -> None:
     with packed(tmp_path, "slow") as pack:
         pack.place(Run(0, 0, CONFIG, 0, 3))
-        made, longest = 0, 0.0
-        while made < 2:
-            started = time.monotonic()
-            made += len(pack.train(10))
-            longest = max(longest, time.monotonic() - started)
-    assert longest < 2
+        calls: list[int] = []
+        while sum(calls) < 2:
+            calls.append(len(pack.train(10)))
+    assert calls.count(0) >= 2  # a step takes longer than the pack's patience
 
 
 def test_a_run_that_turns_non_finite_ends_there(tmp_path: Path) -> None:
@@ -234,15 +232,16 @@ def test_a_run_that_turns_non_finite_ends_there(tmp_path: Path) -> None:
         assert pack.free == 1
 
 
-def test_a_loop_that_does_not_ask_is_ended_at_its_next_report(tmp_path: Path) -> None:
+def test_a_loop_that_does_not_ask_is_ended_at_its_next_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_process, "_GRACE_S", 3600.0)  # it isn't killed
     with packed(tmp_path, "deaf") as pack:
         pack.place(Run(0, 0, CONFIG, 0, 1000))
         train(pack, 10)
-        started = time.monotonic()
         pack.remove(0)
         pack.place(Run(1, 1, CONFIG, 0, 20))
         train(pack, 20)
-        assert time.monotonic() - started < 8
     assert (tmp_path / "0/left").read_text() == "10"
     assert (tmp_path / "1/left").read_text() == "20"
 

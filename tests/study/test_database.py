@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import pickle
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,21 @@ def test_several_may_create_it_at_once(place: Place) -> None:
     found[0].add_trials(TRIALS, RUNS)
     place.open(create=True)  # leaves what is there
     assert found[1].trials() == TRIALS
+
+
+def test_it_waits_for_who_writes_to_a_new_file(tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (x)")
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(Place(file, None).open, create=True)
+            with pytest.raises(TimeoutError):
+                opening.result(0.3)
+            other.execute("COMMIT")
+            database = opening.result(30)
+    assert database.meta("schema") == SCHEMA
+    database.close()
 
 
 def test_only_one_of_those_who_claim_it_gets_it(place: Place) -> None:

@@ -170,13 +170,30 @@ def test_a_running_sweep_shows_its_health(folder):
         assert (metrics["run_steps_per_s"], metrics["tracker_lag_s"]) == (7.0, 1.5)
 
 
+def test_artifacts_are_kept_at_a_later_attempt(folder, monkeypatch):
+    kept, waited, fates = Store.attach_file, [], [OSError("busy"), RuntimeError("later"), None]
+
+    def waver(self, run, file):
+        if error := fates.pop(0):
+            raise error
+        kept(self, run, file)
+
+    monkeypatch.setattr(Store, "attach_file", waver)
+    monkeypatch.setattr("sweeper.tracking.projection.time.sleep", waited.append)
+    ts.project(folder, Store(uri_of(folder)))
+    assert waited == [0, 1, 2]
+    assert "sweeper.artifacts" not in ts.parent(ts.everything(uri_of(folder)))["tags"]
+
+
 def test_artifacts_that_cannot_be_kept_are_said(folder, monkeypatch):
     def refuse(self, run, file):
         raise PermissionError(f"no room for {file.name}")
 
     monkeypatch.setattr(Store, "attach_file", refuse)
-    monkeypatch.setattr("sweeper.tracking.projection.time.sleep", lambda _: None)
+    waited = []
+    monkeypatch.setattr("sweeper.tracking.projection.time.sleep", waited.append)
     ts.project(folder, Store(uri_of(folder)))
+    assert waited == [0]  # what is forbidden stays so
     tags = ts.parent(ts.everything(uri_of(folder)))["tags"]
     assert "no room for recommended.json" in tags["sweeper.artifacts"]
     monkeypatch.undo()
