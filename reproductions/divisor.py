@@ -83,8 +83,12 @@ def least_squares(design: np.ndarray) -> Prober:
     return look
 
 
-def lanczos(task: Task, iterations: int = 30) -> Prober:
-    """Probes of any full-batch task, by Hessian products in float64 where the run stands."""
+def lanczos(task: Task, iterations: int = 30, *, ahead: bool = True) -> Prober:
+    """Probes of any full-batch task, by Hessian products in float64 where the run stands.
+
+    Args:
+        ahead: whether they say how S will grow.
+    """
     layout = Layout.of(task.initial(0))
     inputs, targets = (part.double() if part.is_floating_point() else part for part in task.data)
     blank = torch.zeros(1, sum(layout.sizes), dtype=torch.float64)
@@ -109,9 +113,9 @@ def lanczos(task: Task, iterations: int = 30) -> Prober:
 
         now, moment = measured(1.0)
         moment = 1.0 if np.isnan(moment) else moment
-        wants = at.root is not None and moment < _ALL_MOMENT
-        ahead = [(share, max(now, measured(share)[0])) for share in SHARES if wants]
-        return Probe(at.step, now, moment, (*ahead,))
+        wants = ahead and at.root is not None and moment < _ALL_MOMENT
+        later = [(share, max(now, measured(share)[0])) for share in SHARES if wants]
+        return Probe(at.step, now, moment, (*later,))
 
     return look
 

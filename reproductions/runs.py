@@ -29,15 +29,22 @@ class Order:
 
     Args:
         config: as the user writes it.
-        horizon: steps.
+        horizon: steps to make.
         seed: of initial parameters and batches.
-        looks: steps after which its state is kept, multiples of UNIT.
+        looks: of these steps, those after which its state is kept, multiples of UNIT.
+        start: state to go on from, with the batches of `seed`; None for a fresh start.
     """
 
     config: Mapping[str, Any]
     horizon: int
     seed: int = 0
     looks: tuple[int, ...] = ()
+    start: SavedRow | None = None
+
+    @property
+    def made(self) -> int:
+        """Steps made before."""
+        return 0 if self.start is None else int(self.start["step"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,8 @@ def _start(
         sample_every=UNIT,
     )
     for i, (order, configuration) in enumerate(zip(orders, configurations, strict=True)):
-        pack.place(Run(i, i, configuration.to_dict(), order.seed, order.horizon))
+        until = order.made + order.horizon
+        pack.place(Run(i, i, configuration.to_dict(), order.seed, until), order.start)
     return pack
 
 

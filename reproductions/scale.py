@@ -27,7 +27,11 @@ class Scale:
         """Of a horizon, in whole units."""
         return max(10, round(full * self.factor / UNIT)) * UNIT
 
+    def unit(self, steps: float) -> int:
+        """A step within a run, in whole units."""
+        return max(1, round(steps / UNIT)) * UNIT
+
     def looks(self, horizon: int) -> tuple[int, ...]:
         """Steps at which a run is looked at, up to a tenth of its horizon."""
         shares = (0.005, 0.01, 0.015, 0.025, 0.035, 0.05, 0.07, 0.1)
-        return tuple(sorted({max(1, round(s * horizon / UNIT)) * UNIT for s in shares}))
+        return tuple(sorted({self.unit(share * horizon) for share in shares}))

@@ -11,6 +11,7 @@ import numpy as np
 
 from reproductions import figures, page
 from reproductions.divisor import top_eigenvalue
+from reproductions.picks import FRESH
 from reproductions.progress import Progress
 from reproductions.runs import Order, Outcome, train
 from reproductions.scale import Scale
@@ -27,7 +28,6 @@ from sweeper.tasks.task import Task
 TITLE = "Mini-batches: the closed form doesn't carry over"
 FIGURE = "stability_mini_batches.png"
 HORIZON, LONGER, SEEDS = 10_000, 2, 3
-FRESH = (100, 101, 102, 103, 104)
 LRS = {"perceptron": (1e-4, 1e-3, 1e-2), "digits": (1e-3, 1e-2, 1e-1)}
 EPSES = {
     "perceptron": (1e-8, 1e-2, 0.0832, 1.0, 3.0, 10.0),

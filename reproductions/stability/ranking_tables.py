@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from reproductions import figures, page
+from reproductions.picks import POLICIES
 from reproductions.runs import Outcome
 from reproductions.stability import wording
-from reproductions.stability.ranking import LONGER, POLICIES, TITLE, TOP, Pick
+from reproductions.stability.ranking import LONGER, TITLE, TOP, Pick
 from sweeper.stability.limits import Limits
 
 FIGURE = "stability_ranking.png"

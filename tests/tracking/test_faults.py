@@ -58,11 +58,17 @@ def ended(folder):
 
 
 def mirrored(path):
-    """The trials of the only study in a mirror, by what we call them."""
+    """The trials of the sweep's only study in a mirror, by what we call them.
+
+    A mirror that dies before it has said whose a new study is leaves that empty, and takes another.
+    """
     storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
     try:
-        study = optuna.load_study(study_name=ts.NAME, storage=storage)
-        return [trial.user_attrs["sweeper.trial"] for trial in study.trials]
+        names = optuna.get_all_study_names(storage)
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        (ours,) = (study for study in studies if "sweeper.sweep_id" in study.user_attrs)
+        assert not any(study.trials for study in studies if study.study_name != ours.study_name)
+        return [trial.user_attrs["sweeper.trial"] for trial in ours.trials]
     finally:
         storage.remove_session()
         storage.engine.dispose()

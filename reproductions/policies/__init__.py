@@ -1,0 +1,1 @@
+"""Six tasks, each searched once: what several rankings pick, at four times the horizon."""
