@@ -11,11 +11,19 @@ from pathlib import Path
 import torch
 
 from reproductions import page
+from reproductions.multitask import part as multitask
+from reproductions.policies import part as policies
 from reproductions.progress import Progress
 from reproductions.scale import Scale
 from reproductions.stability import part as stability
+from reproductions.workflow import part as workflow
 
-PARTS = {"stability": stability.make}
+PARTS = {
+    "stability": stability.make,
+    "multitask": multitask.make,
+    "workflow": workflow.make,
+    "policies": policies.make,
+}
 
 
 def main() -> None:

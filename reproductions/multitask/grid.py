@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ LRS = {1e-2: (1e-8, 1e-1), 1e-3: (1e-8, 1e-4, 1e-1), 1e-4: (1e-8, 1e-4, 1e-3, 1e
        1e-5: (1e-8, 1e-4)}  # fmt: skip
 _LOOKS = (0.25, 0.5, 0.75, 1.0)
 # Images that S is measured on: two batches.
-_PROBED = 400
+PROBED = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,17 @@ def task(images: int = IMAGES) -> Task:
     return multitask.build(images=images, size=SIZE, channels=CHANNELS)
 
 
-def measure(scale: Scale, progress: Progress) -> list[Cell]:
-    """A run of every setting."""
-    horizon, settings = scale.steps(HORIZON), list(_settings())
+def measure(
+    scale: Scale, progress: Progress, lrs: Mapping[float, Sequence[float]] = LRS
+) -> list[Cell]:
+    """A run of every setting; `lrs` are the values of eps of each lr."""
+    horizon, settings = scale.steps(HORIZON), [(lr, eps) for lr in lrs for eps in lrs[lr]]
     progress.say(f"multitask: {len(settings)} settings, {horizon:,} steps")
     looks = tuple(scale.unit(share * horizon) for share in _LOOKS)
     orders = [Order(config(*one), horizon, looks=looks) for one in settings]
     outcomes = train(task(), orders, compiled=scale.compiled)
     progress.say("multitask: sharpness")
-    prober = lanczos(replace(task(_PROBED), batch_size=None), iterations=20, ahead=False)
+    prober = lanczos(replace(task(PROBED), batch_size=None), iterations=20, ahead=False)
     return [
         Cell(*setting, outcome, _sharpness(outcome, prober))
         for setting, outcome in zip(settings, outcomes, strict=True)
@@ -87,10 +89,6 @@ def restart(cells: Sequence[Cell], scale: Scale, progress: Progress) -> Restart:
 def config(lr: float, eps: float) -> dict[str, Any]:
     """Adam as TensorFlow has it: eps beside the uncorrected root."""
     return {"optimizer": "adam", "lr": lr, "eps": eps, "eps_hat": True}
-
-
-def _settings() -> Iterator[tuple[float, float]]:
-    return ((lr, eps) for lr, epses in LRS.items() for eps in epses)
 
 
 def _sharpness(outcome: Outcome, prober: Prober) -> dict[int, float]:

@@ -37,8 +37,8 @@ class Problem:
 PROBLEMS = (
     Problem("perceptron", "perceptron", 5_000, 64),
     Problem("logistic", "logistic", 5_000, 48),
-    Problem("digits, MLP", "digits", 2_000, 48),
-    Problem("digits, CNN", "digits", 500, 24, ("task=digits_cnn",)),
+    Problem("digits MLP", "digits", 2_000, 48),
+    Problem("digits CNN", "digits", 500, 24, ("task=digits_cnn",)),
     Problem("char_lm", "char_lm", 500, 24),
     Problem("multitask", "multitask", 500, 16),
 )

@@ -60,7 +60,8 @@ def ended(folder):
 def mirrored(path):
     """The trials of the sweep's only study in a mirror, by what we call them.
 
-    A mirror that dies before it has said whose a new study is leaves that empty, and takes another.
+    A mirror that dies before it has said whose a new study is leaves it empty: the next one makes
+    another.
     """
     storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
     try:

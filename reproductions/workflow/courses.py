@@ -1,0 +1,122 @@
+"""The sweep of the workflow, and the best of every schedule at shorter and shorter horizons."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+import sweeper
+from reproductions import held_out, picks
+from reproductions.progress import Progress
+from reproductions.runs import Order, Outcome, train
+from reproductions.scale import Scale
+from sweeper.spec import load
+from sweeper.tasks.bundled import digits_cnn
+from sweeper.tasks.task import Task
+
+FILE = Path(__file__).parent.parent.parent / "search_spaces" / "workflow.yaml"
+HORIZON, TRIALS, SEEDS = 1_000, 40, 4
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+JOKE = "the joke"
+_LEAST = 12  # trials at a small scale: some of most schedules
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An optimizer with a schedule, and the best setting that the sweep found for it.
+
+    Args:
+        name: such as `adamw, onecycle`; JOKE for Adam with 3e-4.
+        rank: of that setting in the sweep; None for the joke.
+        trials: of the sweep that had this optimizer and schedule.
+        accuracy: held-out accuracy by horizon, `[seeds]`.
+        loss: tail loss by horizon, `[seeds]`; infinite where a run has none.
+    """
+
+    name: str
+    rank: int | None
+    trials: int
+    config: Mapping[str, Any]
+    accuracy: Mapping[int, np.ndarray]
+    loss: Mapping[int, np.ndarray]
+
+    @property
+    def optimizer(self) -> str:
+        return str(self.config["optimizer"])
+
+    @property
+    def schedule(self) -> str:
+        return str(self.config["schedule"]["kind"])
+
+
+def measure(scale: Scale, progress: Progress) -> list[Method]:
+    """The joke first, then every optimizer and schedule of the sweep."""
+    ranking = _sweep(scale, progress)
+    horizons = sorted({scale.unit(share * scale.steps(HORIZON)) for share in SHARES})
+    seeds = picks.FRESH[: scale.count(SEEDS)]
+    progress.say(f"workflow: {len(horizons)} horizons, {len(seeds)} seeds")
+    return [
+        Method(name, rank, trials, config, *_outcomes(config, horizons, seeds, scale))
+        for name, rank, trials, config in _bests(ranking)
+    ]
+
+
+def _sweep(scale: Scale, progress: Progress) -> list[dict[str, Any]]:
+    trials = max(_LEAST, scale.count(TRIALS))
+    progress.say(f"workflow: range tests, and a sweep of {trials} trials")
+    settings = [f"budget.trials={trials}", f"horizon={scale.steps(HORIZON)}", "stress.top=0"]
+    if scale.factor < 1:
+        settings += ["lr_range.settings=2", "lr_range.seeds=1", "lr_range.steps=40"]
+    with tempfile.TemporaryDirectory(prefix="reproduction-") as folder:
+        spec = load(FILE, settings, storage=folder)
+        return sweeper.launch(spec, local=True, console=Console(quiet=True)).ranking()
+
+
+def _bests(
+    ranking: Sequence[dict[str, Any]],
+) -> list[tuple[str, int | None, int, dict[str, Any]]]:
+    """Name, rank, number of trials and setting of the joke and of the best of each kind."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in ranking:
+        config = row["config"]
+        if row["origin"] == "search":
+            found.setdefault(f"{config['optimizer']}, {config['schedule']['kind']}", []).append(
+                row
+            )
+    joke = next(row["config"] for row in ranking if row["origin"] == "baseline")
+    kinds = [
+        (name, int(rows[0]["rank"]), len(rows), rows[0]["config"])
+        for name, rows in sorted(found.items())
+    ]
+    return [(JOKE, None, 1, joke), *kinds]
+
+
+def _outcomes(
+    config: Mapping[str, Any], horizons: Sequence[int], seeds: Sequence[int], scale: Scale
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    task = digits_cnn.build()
+    orders = [Order(config, steps, seed, looks=(steps,)) for steps in horizons for seed in seeds]
+    outcomes = train(task, orders, compiled=scale.compiled)
+    accuracy: dict[int, np.ndarray] = {}
+    loss: dict[int, np.ndarray] = {}
+    for steps in horizons:
+        mine = [one for one in outcomes if one.order.horizon == steps]
+        accuracy[steps] = np.array([_accuracy(task, one) for one in mine])
+        loss[steps] = np.array([_tail(one) for one in mine])
+    return accuracy, loss
+
+
+def _accuracy(task: Task, outcome: Outcome) -> float:
+    theta = outcome.rows[outcome.order.horizon]["theta"]
+    return held_out.metrics(task, theta)["held_out_accuracy"]
+
+
+def _tail(outcome: Outcome) -> float:
+    tail = outcome.verdict["tail_loss"]
+    return float("inf") if tail is None else float(tail)

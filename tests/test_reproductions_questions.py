@@ -1,0 +1,127 @@
+"""The parts multitask, workflow and policies of docs/reproductions.md, at a small scale."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reproductions import held_out, page, picks
+from reproductions.multitask import grid
+from reproductions.multitask import part as multitask
+from reproductions.policies import part as policies
+from reproductions.policies import searches
+from reproductions.progress import Progress
+from reproductions.runs import Order, train
+from reproductions.scale import Scale
+from reproductions.stability import problem
+from reproductions.workflow import courses
+from reproductions.workflow import part as workflow
+from sweeper.tasks.bundled import digits_cnn
+from sweeper.tasks.layout import Layout
+
+QUIET = Progress(quiet=True)
+ADAM = {"optimizer": "adam", "lr": 1e-2}
+
+
+def test_a_run_goes_on_from_its_state_as_if_nothing_had_been() -> None:
+    task = replace(problem.task(0), batch_size=16, packed_loss=None)
+    # Two runs as below: bits are the same at the same capacity only.
+    whole, _ = train(
+        task, [Order(ADAM, 120, seed, looks=(40,)) for seed in (3, 5)], compiled=False
+    )
+    start = whole.rows[40]
+    again = [Order(ADAM, 80, seed=seed, start=start, looks=(80,)) for seed in (3, 4)]
+    same, other = train(task, again, compiled=False)
+    assert np.array_equal(same.loss, whole.loss[40:])
+    assert same.loss[0] != other.loss[0]  # other batches from the first step on
+    assert int(same.rows[80]["step"]) == 120
+
+
+def test_multitask_at_a_small_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SIZE": 4, "CHANNELS": 2, "PROBED": 240}.items():
+        monkeypatch.setattr(grid, name, value)
+    scale = Scale(0.01, compiled=False)
+    cells = grid.measure(scale, QUIET, {1e-4: (1e-4, 1e-3), 1e-5: (1e-4,)})
+    assert [(cell.lr, cell.eps) for cell in cells] == [(1e-4, 1e-4), (1e-4, 1e-3), (1e-5, 1e-4)]
+    # A tenth of lr is a tenth of S as long as the network is where it began.
+    first = min(cells[1].sharpness)
+    assert cells[2].sharpness[first] < 0.3 * cells[0].sharpness[first]
+    again = grid.restart(cells, scale, QUIET)
+    assert again.step == 100
+    assert again.cell is max(cells, key=lambda cell: cell.outcome.verdict["draw_up"])
+    text = multitask.section(cells, again)
+    assert text.count("(asked)") == 1
+    # 1,800 images in batches of 200: a mean of nine losses.
+    loss = cells[1].outcome.loss
+    means = [loss[max(0, i - 8) : i + 1].mean() for i in range(loss.size)]
+    assert f"| 0.0001 | 0.001 | {means[49]:.3g} | {min(means):.3g} |" in text
+
+
+def test_policies_on_one_task() -> None:
+    scale = Scale(0.05, compiled=False)
+    found = searches.measure(scale, QUIET, [searches.Problem("small", "perceptron", 5_000, 64)])
+    assert [one.policy for one in found] == list(picks.POLICIES)
+    assert {one.outcomes[0].order.horizon for one in found} == {4 * 240}
+    assert all(one.outcomes[0].order.seed == 100 for one in found)
+    robust = found[-1]
+    tail = robust.outcomes[0].verdict["tail_loss"]
+    text = policies.section(found)
+    assert f"{policies.wording.loss(tail)}" in text
+    # It counts what fails, whatever ranking picked it.
+    bad = replace(robust.outcomes[0], verdict={**robust.outcomes[0].verdict, "failed": True})
+    text = policies.section([*found[:-1], replace(robust, outcomes=[bad])])
+    assert "**1 of 1 fail**" in text
+    assert "| **failed runs** | 0 of 1 | 0 of 1 | 0 of 1 | 0 of 1 | 1 of 1 |" in text
+    assert "by sweeper on small." in text
+
+
+def _method(name: str, accuracy: dict[int, float], **config: object) -> courses.Method:
+    optimizer, _, schedule = name.partition(", ")
+    whole = {"optimizer": optimizer, "schedule": {"kind": schedule}, "lr": 0.1, **config}
+    seeds = np.array([-0.001, 0.001])
+    return courses.Method(
+        name, 1, 3, whole,
+        {steps: value + seeds for steps, value in accuracy.items()},
+        {steps: np.array([0.1, math.inf]) for steps in accuracy},
+    )  # fmt: skip
+
+
+def test_the_workflow_says_who_is_faster() -> None:
+    joke = replace(_method("adam, constant", {100: 0.5, 400: 0.9}), name=courses.JOKE, rank=None)
+    fast = _method("sgdw, onecycle", {100: 0.95, 400: 0.97})
+    slow = _method("sgdw, constant", {100: 0.80, 400: 0.94})
+    text = workflow.section([joke, fast, slow])
+    assert "reached by sgdw, onecycle with 100 steps (4 times fewer)" in text
+    assert "by sgdw, constant with as many." in text
+    assert "1cycle has 95.0 % with 100, where a constant lr has 80.0 %: 4 times fewer" in text
+    assert "95.0 ± 0.1; no tail" in text  # a run has none
+    late = _method("sgdw, onecycle", {100: 0.79, 400: 0.95})
+    text = workflow.section([joke, late, slow])
+    assert "1cycle has 95.0 % with 400, no fewer: it isn't shown." in text
+    text = workflow.section([joke, _method("sgdw, onecycle", {100: 0.1, 400: 0.2}), slow])
+    assert "Not reached by sgdw, onecycle." in text
+    assert "doesn't reach that at any horizon" in text
+    near = _method("sgdw, constant", {100: 0.9495, 400: 0.94})
+    assert "within the spread of the seeds" in workflow.section([joke, fast, near])
+
+
+def test_held_out_metrics_are_those_of_the_model() -> None:
+    task = digits_cnn.build(channels=4)
+    model = task.initial(5)
+    theta = Layout.of(model).flatten(model)
+    assert task.evaluate is not None
+    with torch.no_grad():
+        wanted = dict(task.evaluate(model.eval()))
+    assert held_out.metrics(task, theta) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("part", [multitask, workflow, policies])
+def test_the_page_has_the_section(part) -> None:
+    name = part.__name__.split(".")[1]
+    section = page.read(name)
+    assert [line for line in section.splitlines() if line.startswith("##")] == [*part.HEADINGS]
+    assert f"](figures/{part.FIGURE})" in section
+    assert (page.DOCS / "figures" / part.FIGURE).exists()
+    assert f"`make reproduce PART={name}`" in section
