@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 
 from reproductions import page
+from reproductions.landscapes import part as landscapes
 from reproductions.progress import Progress
 from reproductions.scale import Scale
 from reproductions.stability import part as stability
 
-PARTS = {"stability": stability.make}
+PARTS = {"stability": stability.make, "landscapes": landscapes.make}
 
 
 def main() -> None:

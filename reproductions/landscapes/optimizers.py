@@ -1,0 +1,207 @@
+"""The paths of the optimizers on the valley and on the saddle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reproductions import figures, page
+from reproductions.landscapes import running_mean
+from reproductions.landscapes.constant_lr import STEEPNESS, TARGET
+from reproductions.landscapes.paths import first_below, follow, heights
+from reproductions.progress import Progress
+from reproductions.scale import Scale
+from reproductions.stability import wording
+from sweeper.tasks.bundled import saddle, valley
+from sweeper.tasks.task import Task
+
+TITLE = "The optimizers on one picture"
+FIGURE = "landscapes_paths.png"
+STEPS, SADDLE_STEPS = 2_000, 300
+_CALM = 1e-3
+# Not 0.01 and 0.5, which happen to lead from the start to the bottom in one step.
+LRS = (0.0015, 0.004, 0.012, 0.04, 0.12, 0.4, 1.2)
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "SGD": {"optimizer": "sgd"},
+    "SGD, momentum 0.9": {"optimizer": "sgd", "momentum": 0.9},
+    "Adagrad": {"optimizer": "adagrad"},
+    "RMSProp": {"optimizer": "rmsprop"},
+    "Adam": {"optimizer": "adam"},
+}
+MEAN = "Adagrad with the mean"
+_SADDLE = {
+    "SGD": {"optimizer": "sgd", "lr": 0.1},
+    "SGD, momentum 0.9": {"optimizer": "sgd", "lr": 0.01, "momentum": 0.9},
+    "RMSProp": {"optimizer": "rmsprop", "lr": 0.01},
+    "Adam": {"optimizer": "adam", "lr": 0.03},
+    "Adai": {"optimizer": "adai", "lr": 0.1},
+}
+_COLOURS = {
+    "SGD": figures.GREY,
+    "SGD, momentum 0.9": figures.BLUE,
+    "Adagrad": figures.PURPLE,
+    "Adai": figures.PURPLE,
+    "RMSProp": "black",
+    "Adam": figures.GREEN,
+    MEAN: figures.ORANGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The path of one optimizer with one lr.
+
+    Args:
+        path: `[T + 1, 2]`.
+        loss: `[T + 1]`.
+    """
+
+    name: str
+    lr: float
+    path: np.ndarray
+    loss: np.ndarray
+
+    @property
+    def steps(self) -> int | None:
+        """Until the loss is below TARGET for good."""
+        above = np.flatnonzero(~(self.loss < TARGET))
+        last = int(above[-1]) + 1
+        return last if last < self.loss.size else None
+
+    @property
+    def first(self) -> int | None:
+        """Until it is below TARGET."""
+        return first_below(self.loss, TARGET)
+
+    @property
+    def across(self) -> float:
+        """Largest |y| after the start."""
+        return float(np.nanmax(np.abs(self.path[1:, 1])))
+
+    @property
+    def again(self) -> float | None:
+        """Largest |y| after it was below _CALM; None where it never was."""
+        calm = first_below(np.abs(self.path[:, 1]), _CALM)
+        return None if calm is None else float(np.nanmax(np.abs(self.path[calm:, 1])))
+
+
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """All paths: on the valley, and on the saddle with noise."""
+
+    valley: list[Walk]
+    saddle: list[Walk]
+
+
+def measure(scale: Scale, progress: Progress) -> Walks:
+    """The best lr of a grid for everyone on the valley; given ones on the saddle."""
+    steps, task, found = scale.steps(STEPS), valley.build(STEEPNESS), []
+    for name, config in OPTIMIZERS.items():
+        progress.say(f"paths: {name}")
+        found.append(_best([_walk(task, name, {**config, "lr": lr}, steps) for lr in LRS]))
+    shape = running_mean.SHAPES["constant"]
+    paths = {lr: running_mean.descend(shape, lr, steps)[0] for lr in LRS}
+    found.append(_best([Walk(MEAN, lr, path, heights(task, path)) for lr, path in paths.items()]))
+    rough = saddle.build()
+    on_saddle = [
+        _walk(rough, name, config, scale.steps(SADDLE_STEPS)) for name, config in _SADDLE.items()
+    ]
+    return Walks(found, on_saddle)
+
+
+def _walk(task: Task, name: str, config: dict[str, Any], steps: int) -> Walk:
+    path = follow(task, config, steps)[0]
+    return Walk(name, config["lr"], path, heights(task, path))
+
+
+def _best(walks: list[Walk]) -> Walk:
+    """First below the target for good; where nobody is, lowest at the end."""
+
+    def place(one: Walk) -> tuple[float, float]:
+        ended = float(one.loss[-1])
+        steps = np.inf if one.steps is None else one.steps
+        return steps, ended if np.isfinite(ended) else np.inf
+
+    return min(walks, key=place)
+
+
+def draw(found: Walks, folder: Path) -> None:
+    """Paths on contours."""
+    with figures.drawn(folder / FIGURE, 2, 1, (9.6, 8.4)) as (top, bottom):
+        _contours(top, valley.build(STEEPNESS), (-8.6, 1.6), (-0.75, 0.75), 0.01)
+        _contours(bottom, saddle.build(), (-1.15, 0.5), (-1.3, 1.3), -0.25)
+        for ax, walks in ((top, found.valley), (bottom, found.saddle)):
+            for one in walks:
+                colour, label = _COLOURS[one.name], f"{one.name}, lr {one.lr:g}"
+                ax.plot(*one.path.T, color=colour, lw=1.3, marker=".", ms=3, label=label)
+            ax.grid(False)
+            ax.set(xlabel="x", ylabel="y")
+        top.plot(0, 0, "*", color="black", ms=11)
+        bottom.plot([0, 0], [1, -1], "*", color="black", ms=11)
+        bottom.plot(0, 0, "x", color="black", ms=8)
+        top.set(title="valley: each with its best lr", xlim=(-8.6, 1.6), ylim=(-0.75, 0.75))
+        bottom.set(title="saddle, noise 0.1", xlim=(-1.15, 0.5), ylim=(-1.3, 1.3))
+        for ax in (top, bottom):
+            ax.legend(fontsize=8.5, loc="lower left", frameon=True, framealpha=0.9)
+
+
+def _contours(
+    ax: figures.Axes, task: Task, xs: tuple[float, float], ys: tuple[float, float], lowest: float
+) -> None:
+    x, y = np.meshgrid(np.linspace(*xs, 300), np.linspace(*ys, 300))
+    height = heights(task, np.stack([x, y], axis=-1))
+    levels = lowest + (height.max() - lowest) * np.linspace(0.01, 1, 14) ** 2
+    ax.contour(x, y, height, levels=levels, colors="#c9c9c9", linewidths=0.8)
+
+
+def section(found: Walks) -> str:
+    """The section of the page."""
+    head = ["", "lr", f"below {TARGET:g} at", "for good at", "farthest across",
+            f"after < {_CALM:g}",
+            "loss at the end"]  # fmt: skip
+    rows = [
+        [
+            one.name,
+            f"{one.lr:g}",
+            wording.step(one.first),
+            wording.step(one.steps),
+            f"{one.across:.2f}",
+            wording.loss(one.again),
+            wording.loss(float(one.loss[-1])),
+        ]
+        for one in found.valley
+    ]
+    return f"""### {TITLE}
+
+`valley`, {len(found.valley[0].path) - 1:,} steps, everyone with the lr of
+{", ".join(f"{lr:g}" for lr in LRS)} that comes below {TARGET:g} for good first. `farthest across`
+is the largest size of y after the start, and the next column that after y has once been below
+{_CALM:g}: who is thrown across the valley again?
+
+{page.table(head, rows)}
+
+![paths on the valley and on the saddle](figures/{FIGURE})
+
+{_story(found.valley)}"""
+
+
+def _story(walks: list[Walk]) -> str:
+    thrown = [one.name for one in walks if one.again is not None and one.again > 10 * _CALM]
+    fast = min((one for one in walks if one.steps), key=lambda one: one.steps or 0)
+    text = f"{fast.name} is the first below the target for good, in {fast.steps} steps. "
+    if thrown:
+        text += f"Thrown across again: {wording.listing(thrown)}. "
+    restless = [one for one in walks if np.nanmax(one.loss[-(one.loss.size // 10) :]) > TARGET]
+    if restless:
+        names = wording.listing([one.name for one in restless])
+        text += (
+            f"Not at rest in the last tenth (loss above {TARGET:g} again): {names}. This is "
+            "what the picture in the accepted answer to the question above shows of RMSProp: it "
+            "comes to the goal and shakes there, because its lr is constant and its divisor "
+            "forgets."
+        )
+    return text
