@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 
 from reproductions import page
+from reproductions.batch_size import part as batch_size
 from reproductions.landscapes import part as landscapes
 from reproductions.progress import Progress
 from reproductions.scale import Scale
 from reproductions.stability import part as stability
 
-PARTS = {"stability": stability.make, "landscapes": landscapes.make}
+PARTS = {"stability": stability.make, "landscapes": landscapes.make, "batch_size": batch_size.make}
 
 
 def main() -> None:

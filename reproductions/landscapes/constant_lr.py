@@ -9,6 +9,7 @@ import numpy as np
 from reproductions import page
 from reproductions.landscapes.paths import cosines, first_below, follow, heights
 from reproductions.progress import Progress
+from reproductions.runs import Order
 from reproductions.scale import Scale
 from reproductions.stability import wording
 from sweeper.optim.configuration import parse
@@ -44,14 +45,15 @@ class Descent:
 def measure(scale: Scale, progress: Progress) -> list[Descent]:
     """Every lr."""
     progress.say("constant lr")
-    return [_descent(lr, scale.steps(STEPS)) for lr in LRS]
+    task = valley.build(STEEPNESS)
+    orders = [Order({"optimizer": "sgd", "lr": lr}, scale.steps(STEPS)) for lr in LRS]
+    paths = follow(task, orders)
+    return [_descent(*each) for each in zip(orders, paths, heights(task, paths), strict=True)]
 
 
-def _descent(lr: float, steps: int) -> Descent:
-    config = {"optimizer": "sgd", "lr": lr}
-    path = follow(valley.build(STEEPNESS), config, steps)[0]
-    loss = heights(valley.build(STEEPNESS), path)
-    edge = float(threshold(parse(config), steps, np.array([1.0]))[0])
+def _descent(order: Order, path: np.ndarray, loss: np.ndarray) -> Descent:
+    lr = float(order.config["lr"])
+    edge = float(threshold(parse(order.config), order.horizon, np.array([1.0]))[0])
     early = path[: _EARLY + 2]
     return Descent(
         lr=lr,
@@ -110,6 +112,5 @@ def _story(found: list[Descent]) -> str:
         for one in edge
     )
     return text + "".join(
-        f"At {one.sharpness:.2f} of it the run is thrown out of the valley."
-        for one in beyond
+        f"At {one.sharpness:.2f} of it the run is thrown out of the valley." for one in beyond
     )

@@ -38,7 +38,7 @@ class Shares:
     Args:
         wide: share of those from the narrow minimum that end at y > 0.
         narrow: share of those from the wide minimum that end at y < 0.
-        runs: from each of the two.
+        runs: from each of the two, of so many steps.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Shares:
     wide: float
     narrow: float
     runs: int
+    steps: int
 
 
 def measure(scale: Scale, progress: Progress) -> list[Shares]:
@@ -59,7 +60,7 @@ def measure(scale: Scale, progress: Progress) -> list[Shares]:
         right = _ended(_mirrored(task), steps, seeds, scale)
         for name in SETTINGS:
             wide, narrow = float((left[name] > 0).mean()), float((right[name] < 0).mean())
-            found.append(Shares(name, noise, wide, narrow, len(seeds)))
+            found.append(Shares(name, noise, wide, narrow, len(seeds), steps))
     return found
 
 
@@ -74,9 +75,7 @@ def _mirrored(task: Task) -> Task:
     return replace(task, init=init)
 
 
-def _ended(
-    task: Task, steps: int, seeds: Sequence[int], scale: Scale
-) -> dict[str, np.ndarray]:
+def _ended(task: Task, steps: int, seeds: Sequence[int], scale: Scale) -> dict[str, np.ndarray]:
     """y at the end of every run, `[seeds]` by setting."""
     orders = [Order(c, steps, seed, looks=(steps,)) for c in SETTINGS.values() for seed in seeds]
     outcomes = train(task, orders, compiled=scale.compiled)
@@ -89,14 +88,13 @@ def section(found: list[Shares]) -> str:
     head = ["", *(f"noise {noise:g}: {what}" for noise in NOISES
             for what in ("leave the narrow", "leave the wide"))]  # fmt: skip
     rows = [
-        [name]
-        + [f"{v:.0%}" for one in found if one.name == name for v in (one.wide, one.narrow)]
+        [name] + [f"{v:.0%}" for one in found if one.name == name for v in (one.wide, one.narrow)]
         for name in SETTINGS
     ]
     return f"""### {TITLE}
 
 Task `saddle` with `surface: two_minima`: two minima of one depth, the narrow one 25 times as
-sharp; {STEPS:,} steps and {found[0].runs} runs from each. Shares of runs that end in the other minimum than the one
+sharp; {found[0].steps:,} steps and {found[0].runs} runs from each. Shares of runs that end in the other minimum than the one
 they started in. lr x 139 (the sharpness of the narrow one) is below 2, so that only noise takes a
 run out. lr of momentum is that of SGD times 1 - 0.9, lr of Adai that of SGD; Adam has none that
 compares, hence three.

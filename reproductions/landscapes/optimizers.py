@@ -13,6 +13,7 @@ from reproductions.landscapes import running_mean
 from reproductions.landscapes.constant_lr import STEEPNESS, TARGET
 from reproductions.landscapes.paths import first_below, follow, heights
 from reproductions.progress import Progress
+from reproductions.runs import Order
 from reproductions.scale import Scale
 from reproductions.stability import wording
 from sweeper.tasks.bundled import saddle, valley
@@ -102,20 +103,25 @@ def measure(scale: Scale, progress: Progress) -> Walks:
     steps, task, found = scale.steps(STEPS), valley.build(STEEPNESS), []
     for name, config in OPTIMIZERS.items():
         progress.say(f"paths: {name}")
-        found.append(_best([_walk(task, name, {**config, "lr": lr}, steps) for lr in LRS]))
+        orders = [Order({**config, "lr": lr}, steps) for lr in LRS]
+        found.append(_best(_walks(task, name, orders)))
     shape = running_mean.SHAPES["constant"]
     paths = {lr: running_mean.descend(shape, lr, steps)[0] for lr in LRS}
     found.append(_best([Walk(MEAN, lr, path, heights(task, path)) for lr, path in paths.items()]))
     rough = saddle.build()
     on_saddle = [
-        _walk(rough, name, config, scale.steps(SADDLE_STEPS)) for name, config in _SADDLE.items()
+        _walks(rough, name, [Order(config, scale.steps(SADDLE_STEPS))])[0]
+        for name, config in _SADDLE.items()
     ]
     return Walks(found, on_saddle)
 
 
-def _walk(task: Task, name: str, config: dict[str, Any], steps: int) -> Walk:
-    path = follow(task, config, steps)[0]
-    return Walk(name, config["lr"], path, heights(task, path))
+def _walks(task: Task, name: str, orders: list[Order]) -> list[Walk]:
+    paths = follow(task, orders)
+    return [
+        Walk(name, float(order.config["lr"]), path, heights(task, path))
+        for order, path in zip(orders, paths, strict=True)
+    ]
 
 
 def _best(walks: list[Walk]) -> Walk:

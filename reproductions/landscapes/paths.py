@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from reproductions.runs import Order
 from sweeper.lane.pack import Pack
 from sweeper.lane.run import Run
 from sweeper.optim.arena import extras_of
@@ -16,27 +16,25 @@ from sweeper.tasks.task import Task
 from sweeper.training import machine_for
 
 
-def follow(
-    task: Task, config: Mapping[str, Any], steps: int, seeds: Sequence[int] = (0,)
-) -> np.ndarray:
-    """Places `[seeds, steps + 1, 2]` of the runs of one configuration, in float64.
+def follow(task: Task, orders: Sequence[Order]) -> np.ndarray:
+    """Places `[runs, steps + 1, 2]` of runs of one update rule and horizon, in float64.
 
     Step 0 is the start. Not compiled: two parameters are too few for that to pay.
     """
-    configuration = parse(config)
+    parsed, steps = [parse(order.config) for order in orders], orders[0].horizon
     pack = Pack(
         task,
-        configuration.program,
-        len(seeds),
+        parsed[0].program,
+        len(orders),
         machine_for("cpu", "float64", compiled=False),
-        extras=extras_of([configuration]),
+        extras=extras_of(parsed),
         sample_every=1,
     )
     slots = [
-        pack.place(Run(at, at, configuration.to_dict(), seed, steps))
-        for at, seed in enumerate(seeds)
+        pack.place(Run(at, at, configuration.to_dict(), order.seed, steps))
+        for at, (order, configuration) in enumerate(zip(orders, parsed, strict=True))
     ]
-    path = np.empty((len(seeds), steps + 1, 2))
+    path = np.empty((len(orders), steps + 1, 2))
     path[:, 0] = pack.arena.theta[slots]
     for step in range(1, steps + 1):
         pack.train(1)

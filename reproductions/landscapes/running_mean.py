@@ -181,7 +181,6 @@ def _cured(what: str, one: Course) -> str:
         return f"{what} has no burst within {len(one.sharpness)} steps."
     reached = first_below(one.loss, TARGET)
     early = reached is not None and reached < one.burst
-    return (
-        f"{what} only postpones it, to step {one.burst:,}"
-        + (f", when the target has been reached (step {reached:,})." if early else ".")
+    return f"{what} only postpones it, to step {one.burst:,}" + (
+        f", when the target has been reached (step {reached:,})." if early else "."
     )

@@ -12,6 +12,7 @@ from reproductions.landscapes import running_mean
 from reproductions.landscapes.constant_lr import STEEPNESS, TARGET
 from reproductions.landscapes.paths import first_below, follow, heights
 from reproductions.progress import Progress
+from reproductions.runs import Order
 from reproductions.scale import Scale
 from reproductions.stability import wording
 from sweeper.tasks.bundled import valley
@@ -43,7 +44,7 @@ def measure(scale: Scale, progress: Progress) -> Slips:
     progress.say("slips")
     steps, task = scale.steps(STEPS), valley.build(STEEPNESS)
     factor = correction_slip(np.arange(1, steps + 1))
-    right = follow(task, {"optimizer": "adam", "lr": LR, "beta2": ALPHA}, steps)[0]
+    right = follow(task, [Order({"optimizer": "adam", "lr": LR, "beta2": ALPHA}, steps)])[0]
     losses = [heights(task, path) for path in (right, _adam_of_the_notes(factor))]
     _, sigma = running_mean.descend(running_mean.SHAPES["constant"], LR, _AT)
     along, across = (LR / sigma[-1]).tolist()
@@ -80,7 +81,7 @@ def _momentum_apart(steps: int) -> float:
         place = place - lr * m
         notes.append(place)
     config = {"optimizer": "sgd", "lr": lr * (1 - BETA), "momentum": BETA}
-    ours = follow(valley.build(STEEPNESS), config, steps)[0]
+    ours = follow(valley.build(STEEPNESS), [Order(config, steps)])[0]
     return float(np.abs(np.array(notes) - ours).max())
 
 
