@@ -18,11 +18,11 @@ def section(found: list[Course], costs: list[Cost], seeds: int) -> str:
     first = found[0]
     return f"""### {TITLE}
 
-Task `digits` (64 hidden units, {found[-1].size:,} images, 360 held out), SGD without momentum, lr
-constant: {", ".join(f"{lr:g}" for lr in LRS)}, and for each size the one with the lowest loss on
-the whole training set at that moment, so that what is held out chooses nothing. Means over
-{wording.plural(seeds, "seed")}. `curvature` is the top eigenvalue of the Hessian of the loss on the
-whole training set. Runs are looked at every 20 updates.
+Task `digits` (64 hidden units, {found[-1].size:,} images, 360 held out), SGD without
+momentum, constant lr {", ".join(f"{lr:g}" for lr in LRS)}, and for each size the one with
+the lowest loss on the whole training set at that moment, so that what is held out chooses nothing.
+Means over {wording.plural(seeds, "seed")}. `curvature` is the top eigenvalue of the Hessian of the
+loss on the whole training set. Runs are looked at every 20 updates.
 
 **At a training loss of {TARGET:g}**, with the lr that is there first:
 

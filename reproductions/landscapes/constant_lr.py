@@ -68,7 +68,8 @@ def _descent(order: Order, path: np.ndarray, loss: np.ndarray) -> Descent:
 def section(found: list[Descent]) -> str:
     """The section of the page."""
     head = ["lr", "lr x sharpness over its threshold", "update cosine",
-            f"across after {_EARLY // 2} steps", f"steps to {TARGET:g}", "loss at the end"]  # fmt: skip
+            f"across after {_EARLY // 2} steps", f"steps to {TARGET:g}",
+            "loss at the end"]  # fmt: skip
     rows = [
         [
             f"{one.lr:g}",
@@ -82,10 +83,10 @@ def section(found: list[Descent]) -> str:
     ]
     return f"""### {TITLE}
 
-Task `valley`: x^2 / 2 + {STEEPNESS:g} y^2 / 2 from (-8, 0.5), no noise. Gradient descent is stable
-while lr x sharpness is below 2, and here the sharpness is {STEEPNESS:g} everywhere. `update cosine`
-is the mean between successive updates over the first {_EARLY} steps, `across` the largest |y| in
-the second half of them.
+Task `valley`: x^2 / 2 + {STEEPNESS:g} y^2 / 2 from (-8, 0.5), no noise. Gradient descent is
+stable while lr x sharpness is below 2; the sharpness is {STEEPNESS:g} everywhere. `update cosine`
+is the mean between successive updates over the first {_EARLY} steps, `across` the largest size of
+y in the second half of them.
 
 {page.table(head, rows)}
 
@@ -103,8 +104,8 @@ def _story(found: list[Descent]) -> str:
             if slow.steps
             else f"is at a loss of {slow.ended:.3g} when its steps are over"
         )
-        + f". From {min(one.sharpness for one in bouncing):.3f} of the threshold on the updates turn "
-        "round at every step, as the lecture draws it. "
+        + f". From {min(one.sharpness for one in bouncing):.3f} of the threshold on the updates "
+        "turn round at every step, as the lecture draws it. "
     )
     text += "".join(
         f"At the threshold itself |y| stays {one.across:g} for ever: the loss ends at "

@@ -22,7 +22,7 @@ from sweeper.tasks.task import Task
 TITLE = "The optimizers on one picture"
 FIGURE = "landscapes_paths.png"
 STEPS, SADDLE_STEPS = 2_000, 300
-_CALM = 1e-3
+_CALM, _EDGE, _WRONG_STEPS = 1e-3, 0.0199, 100
 # Not 0.01 and 0.5, which happen to lead from the start to the bottom in one step.
 LRS = (0.0015, 0.004, 0.012, 0.04, 0.12, 0.4, 1.2)
 
@@ -41,6 +41,8 @@ _SADDLE = {
     "Adam": {"optimizer": "adam", "lr": 0.03},
     "Adai": {"optimizer": "adai", "lr": 0.1},
 }
+# What the first two questions are about.
+_BOUNCING, _BURSTING = "SGD at its threshold", "Adagrad with the mean, too long a step"
 _COLOURS = {
     "SGD": figures.GREY,
     "SGD, momentum 0.9": figures.BLUE,
@@ -49,6 +51,8 @@ _COLOURS = {
     "RMSProp": "black",
     "Adam": figures.GREEN,
     MEAN: figures.ORANGE,
+    _BOUNCING: figures.GREY,
+    _BURSTING: figures.ORANGE,
 }
 
 
@@ -92,9 +96,10 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Walks:
-    """All paths: on the valley, and on the saddle with noise."""
+    """All paths: on the valley, on it with an lr that is too large, on the saddle with noise."""
 
     valley: list[Walk]
+    wrong: list[Walk]
     saddle: list[Walk]
 
 
@@ -113,7 +118,10 @@ def measure(scale: Scale, progress: Progress) -> Walks:
         _walks(rough, name, [Order(config, scale.steps(SADDLE_STEPS))])[0]
         for name, config in _SADDLE.items()
     ]
-    return Walks(found, on_saddle)
+    burst = running_mean.descend(shape, running_mean.LR, _WRONG_STEPS)[0]
+    wrong = _walks(task, _BOUNCING, [Order({"optimizer": "sgd", "lr": _EDGE}, _WRONG_STEPS)])
+    wrong.append(Walk(_BURSTING, running_mean.LR, burst, heights(task, burst)))
+    return Walks(found, wrong, on_saddle)
 
 
 def _walks(task: Task, name: str, orders: list[Order]) -> list[Walk]:
@@ -137,22 +145,27 @@ def _best(walks: list[Walk]) -> Walk:
 
 def draw(found: Walks, folder: Path) -> None:
     """Paths on contours."""
-    with figures.drawn(folder / FIGURE, 2, 1, (9.6, 8.4)) as (top, bottom):
-        _contours(top, valley.build(STEEPNESS), (-8.6, 1.6), (-0.75, 0.75), 0.01)
+    with figures.drawn(folder / FIGURE, 3, 1, (10.5, 9.6)) as (top, middle, bottom):
+        for ax, walks in ((top, found.valley), (middle, found.wrong)):
+            _contours(ax, valley.build(STEEPNESS), (-8.6, 1.6), (-0.75, 0.75), 0.0)
+            _paths(ax, walks)
+            ax.plot(0, 0, "*", color="black", ms=11)
         _contours(bottom, saddle.build(), (-1.15, 0.5), (-1.3, 1.3), -0.25)
-        for ax, walks in ((top, found.valley), (bottom, found.saddle)):
-            for one in walks:
-                colour, label = _COLOURS[one.name], f"{one.name}, lr {one.lr:g}"
-                ax.plot(*one.path.T, color=colour, lw=1.3, marker=".", ms=3, label=label)
-            ax.grid(False)
-            ax.set(xlabel="x", ylabel="y")
-        top.plot(0, 0, "*", color="black", ms=11)
+        _paths(bottom, found.saddle)
         bottom.plot([0, 0], [1, -1], "*", color="black", ms=11)
         bottom.plot(0, 0, "x", color="black", ms=8)
-        top.set(title="valley: each with its best lr", xlim=(-8.6, 1.6), ylim=(-0.75, 0.75))
-        bottom.set(title="saddle, noise 0.1", xlim=(-1.15, 0.5), ylim=(-1.3, 1.3))
-        for ax in (top, bottom):
-            ax.legend(fontsize=8.5, loc="lower left", frameon=True, framealpha=0.9)
+        top.set_title("valley: each with its best lr")
+        middle.set_title(f"valley: an lr that is too large, {_WRONG_STEPS} steps")
+        bottom.set_title("saddle, noise 0.1")
+
+
+def _paths(ax: figures.Axes, walks: list[Walk]) -> None:
+    for one in walks:
+        label = f"{one.name}\nlr {one.lr:g}"
+        ax.plot(*one.path.T, color=_COLOURS[one.name], lw=1.3, marker=".", ms=3, label=label)
+    ax.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    ax.set(xlabel="x", ylabel="y")
+    ax.grid(False)
 
 
 def _contours(
@@ -161,7 +174,8 @@ def _contours(
     x, y = np.meshgrid(np.linspace(*xs, 300), np.linspace(*ys, 300))
     height = heights(task, np.stack([x, y], axis=-1))
     levels = lowest + (height.max() - lowest) * np.linspace(0.01, 1, 14) ** 2
-    ax.contour(x, y, height, levels=levels, colors="#c9c9c9", linewidths=0.8)
+    ax.contour(x, y, height, levels=levels, colors="#c9c9c9", linestyles="-", linewidths=0.8)
+    ax.set(xlim=xs, ylim=ys)
 
 
 def section(found: Walks) -> str:

@@ -20,9 +20,9 @@ TITLE = "Optimizers on surfaces that can be drawn"
 PIECES = (constant_lr, running_mean, optimizers, slips, escape, flat_minima)
 HEADINGS = (f"## {TITLE}", *(f"### {piece.TITLE}" for piece in PIECES))
 _INTRODUCTION = """What lectures draw, as runs: Hung-yi Lee's "What to do if my network fails to
-train" (ML 2022, in notes of a student), the animation in the accepted answer to the question above,
-and the claims of "Adaptive Inertia" (Xie et al. 2022) on saddles and flat minima. The tasks are
-`valley` and `saddle`; all in float64 but the two minima."""
+train" (ML 2022, in notes of a student), the animation in the accepted answer to the question
+above, and the claims of "Adaptive Inertia" (Xie et al. 2022) on saddles and flat minima. The
+tasks are `valley` and `saddle`; all in float64 but the two minima."""
 
 
 @dataclass(frozen=True, slots=True)

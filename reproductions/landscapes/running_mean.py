@@ -131,7 +131,8 @@ def section(found: list[Course]) -> str:
 
 The lecture's Adagrad is theta -= lr g / sigma with sigma^2 = 1 / (t + 1) times the sum of all
 squared gradients: a *mean*. That is a slip of name: Adagrad (Duchi et al. 2011) divides by the
-root of the *sum*; a mean, as RMSProp has one, but over all steps. On `valley` at lr {LR:g} (`across` is the size of y):
+root of the *sum*; a mean, as RMSProp has one, but over all steps. On `valley` at lr {LR:g}
+(`across` is the size of y):
 
 {page.table(head, [_line(one) for one in found])}
 
@@ -158,9 +159,9 @@ def _story(found: list[Course]) -> str:
     text = ""
     if constant.burst is not None:
         text += (
-            f"At constant lr the burst comes at step {constant.burst:,}, while the run still walks "
-            f"along the flat axis (x = {constant.path[constant.burst, 0]:.2f}). It is an edge of "
-            "stability, not a matter of rounding: with nothing left across, sigma of that axis "
+            f"At constant lr the burst comes at step {constant.burst:,}, while the run still "
+            f"walks along the flat axis (x = {constant.path[constant.burst, 0]:.2f}). It is an edge "
+            "of stability, not a matter of rounding: with nothing left across, sigma of that axis "
             f"falls as 1 / sqrt(t), until lr x {STEEPNESS:g} / sigma passes 2"
         )
         text += f", at step {constant.crossing:,}. " if constant.crossing is not None else ". "
@@ -171,8 +172,9 @@ def _story(found: list[Course]) -> str:
     text += f"{_cured('Warm-up', warm)} "
     text += " ".join(_cured(one.name.capitalize(), one) for one in decays)
     return text + (
-        " Decay as 1 / sqrt(t + 1) turns the mean into the sum: it *is* Adagrad, which therefore "
-        "has no burst, and it is slow."
+        " Decay as 1 / sqrt(t + 1) turns the mean into the sum: it *is* Adagrad. Its sharpness "
+        f"stays at {decays[-1].sharpness[-1]:.2f} of the threshold, and after "
+        f"{len(decays[-1].sharpness)} steps of this lr its loss is {decays[-1].loss[-1]:.2g}."
     )
 
 

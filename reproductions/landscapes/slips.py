@@ -102,8 +102,8 @@ def section(found: Slips) -> str:
             "momentum: m^t = beta m^(t-1) + (1 - beta) g, theta -= lr m",
             "the same as an average; the momentum of Polyak and of torch has no 1 - beta",
             f"not wrong, another lr: SGD with momentum and lr (1 - beta) takes the same path "
-            f"(largest distance {wording.loss(found.apart)}). Copied to torch, lr is 10 times "
-            "too large",
+            f"(largest distance {wording.loss(found.apart)}). Copied to torch, lr is "
+            f"{1 / (1 - BETA):.0f} times too large",
         ],
         [
             '"Adagrad": sigma^2 = mean of all squares',
