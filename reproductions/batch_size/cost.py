@@ -100,7 +100,8 @@ of {CHUNK} updates, as the machine is shared; drawing the batches is included.
 
 {page.table(head, rows)}
 
-{" ".join(_told(name, [o for o in found if o.task == name]) for name in TASKS)}"""
+{" ".join(_told(name, [o for o in found if o.task == name]) for name in TASKS)}
+This is one core, not the graphics card of the lecture."""
 
 
 def _told(name: str, costs: list[Cost]) -> str:
@@ -112,7 +113,6 @@ def _told(name: str, costs: list[Cost]) -> str:
         f"On `{name}` the full batch takes {ratio:.1f} times as long per update for {share:.0f} "
         f"times the images; up to a batch of {named(hardly.size)} an update costs less than twice "
         f"that of {small.size}. So that a large batch costs hardly more holds up to there"
-        f"{', not for the full one' if hardly.size < FULL else ''}: on one core, not on the "
-        f"graphics card of the lecture. An epoch takes "
+        f"{', not for the full one' if hardly.size < FULL else ''}. An epoch takes "
         f"{small.epoch / full.epoch:.1f} times as long in batches of {small.size} as in one."
     )

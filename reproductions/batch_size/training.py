@@ -17,7 +17,7 @@ from reproductions.scale import Scale
 from sweeper.tasks.layout import Layout
 from sweeper.tasks.task import Task
 
-EPOCHS, UPDATES, SEEDS = 20, 1_800, 3
+EPOCHS, UPDATES, SEEDS = 20, 1_800, 4
 LRS = (0.1, 0.3, 1.0, 3.0)
 TARGET = 0.05
 _BUILD = TASKS["digits"]
@@ -54,12 +54,14 @@ class Course:
             the lowest training loss there.
         at_target: when the loss is first below TARGET, with the lr that is there first; None
             where no lr takes every run there.
+        curve: updates `[n]` and mean training loss `[n]`, with the lr of `by_updates`.
     """
 
     size: int
     by_epochs: Place
     by_updates: Place
     at_target: Place | None
+    curve: tuple[np.ndarray, np.ndarray]
 
 
 def measure(scale: Scale, progress: Progress) -> list[Course]:
@@ -85,11 +87,14 @@ def _course(size: int, scale: Scale) -> Course:
     outcomes = train(task, orders, compiled=scale.compiled)
     loss = full_loss(task)
     runs = {lr: [one for one in outcomes if one.order.config["lr"] == lr] for lr in LRS}
+    by_updates = _after(size, runs, updates, loss)
+    curve = [_mean(loss(one.rows[look]["theta"]) for one in runs[by_updates.lr]) for look in looks]
     return Course(
         size,
         _after(size, runs, epochs, loss),
-        _after(size, runs, updates, loss),
+        by_updates,
         _at_target(size, runs, loss),
+        (np.array(looks), np.array(curve)),
     )
 
 
@@ -154,7 +159,7 @@ def _place(
         _mean(loss(theta) for _, theta in ends),
         float(accuracy.mean()),
         _mean(one["held_out_loss"] for one in scores),
-        float(accuracy.std()),
+        float(accuracy.std(ddof=1)) if len(ends) > 1 else 0.0,
         _mean(top_eigenvalue(whole, theta) for _, theta in ends),
     )
 

@@ -130,8 +130,8 @@ def _story(found: list[Escapes]) -> str:
     return (
         "The claims: Adai leaves saddles as fast as momentum, Adam does so fast, plain SGD is "
         f"slow. As a share of SGD's steps, by saddle: momentum at the same lr {told(same)}; "
-        f"at the same *effective* lr {told(scaled)}, so that its gain is its ten times longer step; Adam "
-        f"{told(adam)}; Adai {told(adai)}. {_fast('Adam', against(adam))} "
+        f"at the same *effective* lr {told(scaled)}, so that its gain is its ten times longer "
+        f"step; Adam {told(adam)}; Adai {told(adai)}. {_fast('Adam', against(adam))} "
         f"{_fast('Adai', against(adai))} The medians of AdaiW, with its default weight "
         f"decay, are within {_apart(found, adai, adaiw):.1%} of those of Adai."
     )

@@ -49,11 +49,13 @@ class Shares:
     steps: int
 
 
-def measure(scale: Scale, progress: Progress) -> list[Shares]:
+def measure(
+    scale: Scale, progress: Progress, noises: Sequence[float] = NOISES
+) -> list[Shares]:
     """Every setting with every noise, from both minima."""
     steps, seeds = scale.steps(STEPS), range(scale.count(SEEDS))
     found = []
-    for noise in NOISES:
+    for noise in noises:
         progress.say(f"two minima: noise {noise:g}")
         task = saddle.build("two_minima", noise)
         left = _ended(task, steps, seeds, scale)
@@ -85,7 +87,8 @@ def _ended(task: Task, steps: int, seeds: Sequence[int], scale: Scale) -> dict[s
 
 def section(found: list[Shares]) -> str:
     """The section of the page."""
-    head = ["", *(f"noise {noise:g}: {what}" for noise in NOISES
+    noises = dict.fromkeys(one.noise for one in found)
+    head = ["", *(f"noise {noise:g}: {what}" for noise in noises
             for what in ("leave the narrow", "leave the wide"))]  # fmt: skip
     rows = [
         [name] + [f"{v:.0%}" for one in found if one.name == name for v in (one.wide, one.narrow)]

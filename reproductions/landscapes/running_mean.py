@@ -160,8 +160,8 @@ def _story(found: list[Course]) -> str:
     if constant.burst is not None:
         text += (
             f"At constant lr the burst comes at step {constant.burst:,}, while the run still "
-            f"walks along the flat axis (x = {constant.path[constant.burst, 0]:.2f}). It is an edge "
-            "of stability, not a matter of rounding: with nothing left across, sigma of that axis "
+            f"walks along the flat axis (x = {constant.path[constant.burst, 0]:.2f}). It is an "
+            "edge of stability, not a matter of rounding: with nothing left across, sigma of that axis "
             f"falls as 1 / sqrt(t), until lr x {STEEPNESS:g} / sigma passes 2"
         )
         text += f", at step {constant.crossing:,}. " if constant.crossing is not None else ". "
