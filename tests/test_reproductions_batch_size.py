@@ -13,7 +13,7 @@ from reproductions.scale import Scale
 from sweeper.tasks.bundled import digits
 from sweeper.tasks.layout import Layout
 
-QUICK = Scale(0.05, compiled=False)
+QUICK = Scale(0.02, compiled=False)
 
 
 def test_the_page_has_every_section_that_the_code_generates() -> None:
@@ -23,28 +23,48 @@ def test_the_page_has_every_section_that_the_code_generates() -> None:
     assert (page.DOCS / "figures" / outcome.FIGURE).exists()
 
 
-def test_the_part_at_a_small_scale(tmp_path: Path) -> None:
-    text = part.make(QUICK, Progress(quiet=True), tmp_path)
-    assert re.findall(r"^##+ .*$", text, re.MULTILINE) == list(part.HEADINGS)
+def costs(task: str, updates: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> list[cost.Cost]:
+    steps = [problem.TASKS[task](size).epoch_steps for size in problem.SIZES]
+    each = zip(problem.SIZES, updates, steps, strict=True)
+    return [cost.Cost(task, size, update, update, update * n) for size, update, n in each]
+
+
+def test_the_training_at_a_small_scale(tmp_path: Path) -> None:
+    found = training.measure(QUICK, Progress(quiet=True))
+    outcome.draw(found, tmp_path)
     assert (tmp_path / outcome.FIGURE).exists()
-    names = ["8", "32", "128", "full (1,437)"]
-    assert re.findall(r"^\| digits(?:_cnn)? \| ([^|]+) \|", text, re.MULTILINE) == names * 2
+    text = outcome.section(found, costs("digits"), QUICK.count(training.SEEDS))
+    assert text.startswith(part.HEADINGS[2])
     # After about one epoch many small steps are ahead of a few large ones.
-    after = text.partition("**After 1 epochs**")[2].partition("**After")[0]
+    after = text.partition("**After equal epochs**, 1:")[2].partition("**After")[0]
     rows = [line.split("|") for line in after.splitlines() if re.match(r"\| (\d|full)", line)]
     losses = [float(cells[4]) for cells in rows]
     assert len(losses) == 4
     assert losses[0] < losses[2]
 
 
-def test_a_larger_batch_costs_more_per_update_and_less_per_epoch() -> None:
-    build = problem.TASKS["digits_cnn"]
-    small, full = (
-        cost._cost("digits_cnn", build(size), size, QUICK) for size in (8, problem.FULL)
-    )
-    assert small.update < full.update
-    assert small.epoch == pytest.approx(small.update * 179)
-    assert full.epoch == full.update
+def test_an_epoch_costs_its_updates() -> None:
+    found = cost._cost("digits", problem.TASKS["digits"](8), 8, QUICK)
+    assert found.epoch == pytest.approx(found.update * 179)
+    assert 0 < found.update <= found.median
+
+
+@pytest.mark.parametrize(
+    ("updates", "says"),
+    [
+        ((1.0, 1.0, 1.5, 1.9), "holds for all sizes"),
+        ((1.0, 1.9, 2.0, 9.0), "holds for batches up to 32, not for the full one"),
+        ((1.0, 2.0, 1.5, 9.0), "is **not** seen for any"),
+    ],
+)
+def test_what_a_large_batch_costs(updates: tuple[float, ...], says: str) -> None:
+    text = cost.section([*costs("digits", updates), *costs("digits_cnn")])
+    names = ["8", "32", "128", "full (1,437)"]
+    assert re.findall(r"^\| digits(?:_cnn)? \| ([^|]+) \|", text, re.MULTILINE) == names * 2
+    said = text.partition("On `digits` ")[2].partition("On `digits_cnn` ")[0]
+    assert says in said
+    assert f"takes {updates[3]:.1f} times as long per update for 180 times the images" in said
+    assert f"takes {179 / updates[3]:.1f} times as long in batches of 8" in said
 
 
 def test_the_full_loss_is_that_of_the_whole_training_set() -> None:
@@ -65,14 +85,25 @@ def test_the_full_loss_is_that_of_the_whole_training_set() -> None:
     ],
 )
 def test_the_claims(accuracy: float, curvature: float, generalise: str, flatter: str) -> None:
-    full = training.Place(problem.FULL, 1.0, 100, 0.1, 0.9, 0.3, 0.001, 1.0)
+    full = training.Place(problem.FULL, 1.0, 100, 0.1, 0.9, 0.3, 0.001, 1.0, 0.01)
     small = replace(full, size=8, accuracy=accuracy, curvature=curvature)
     said = outcome._claims("equal epochs", [small, full], 4)
+    assert "train better is **not** seen (training loss 1.0e-1 against 1.0e-1)" in said
     assert f"generalise better {generalise} (" in said
     assert f"end flatter {flatter} (" in said
 
 
+def test_who_trains_better_is_not_asked_at_equal_loss() -> None:
+    full = training.Place(problem.FULL, 1.0, 100, 0.1, 0.9, 0.3, 0.001, 1.0, 0.01)
+    ahead, behind = replace(full, size=8, loss=0.01), replace(full, size=8, loss=0.5)
+    assert "train better holds" in outcome._claims("equal epochs", [ahead, full], 4)
+    assert "train better is **reversed**" in outcome._claims("equal epochs", [behind, full], 4)
+    assert "train better" not in outcome._claims(outcome._SAME_LOSS, [ahead, full], 4)
+
+
 def test_a_difference_within_its_error_does_not_count() -> None:
-    full = training.Place(problem.FULL, 1.0, 100, 0.1, 0.9, 0.3, 0.05, 1.0)
-    said = outcome._claims("equal epochs", [replace(full, size=8, accuracy=0.93), full], 4)
+    full = training.Place(problem.FULL, 1.0, 100, 0.1, 0.9, 0.3, 0.05, 1.0, 0.5)
+    small = replace(full, size=8, accuracy=0.93, curvature=0.6)
+    said = outcome._claims("equal epochs", [small, full], 4)
     assert "generalise better is **not** seen (" in said
+    assert "end flatter is **not** seen (" in said

@@ -1,6 +1,8 @@
 """The part `landscapes` of docs/reproductions.md, at a small scale."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +48,9 @@ def test_a_path_is_that_of_torch() -> None:
         (point[0] ** 2 / 2 + 50 * point[1] ** 2).backward()
         optimizer.step()
         expected.append(point.detach().numpy().copy())
-    np.testing.assert_allclose(path, expected, rtol=1e-12)
+    # y goes through 0: its rounding errors are those of the places before, of size 0.5, so that
+    # near 0 no relative error is small.
+    np.testing.assert_allclose(path, expected, rtol=1e-12, atol=1e-15)
 
 
 def test_heights_leave_the_noise_out() -> None:
@@ -64,8 +68,9 @@ def test_a_constant_lr_bounces_at_its_threshold_and_creeps_below() -> None:
     assert found[0.02].across == pytest.approx(0.5)
     assert found[0.0202].across > 1
     text = constant_lr.section(list(found.values()))
-    assert "From 0.995 of the threshold on" in text
-    assert "|y| stays 0.5 for ever" in text
+    assert "First at 0.001" not in text
+    assert "At 0.995, 1.000 and 1.010 of the threshold the updates turn round" in text
+    assert "|y| doesn't shrink (0.5)" in text
 
 
 def test_the_burst_comes_after_the_sharpness_has_passed_its_threshold() -> None:
@@ -73,12 +78,16 @@ def test_the_burst_comes_after_the_sharpness_has_passed_its_threshold() -> None:
     constant, warm, linear, root = found
     for one in (constant, warm, linear):
         assert one.crossing is not None
-        assert one.burst is not None
-        assert one.crossing < one.burst
-    assert warm.burst > 3 * constant.burst
-    assert root.burst is None
+        assert one.bursts is not None
+        assert one.crossing < one.bursts[0]
+    assert warm.bursts[0] > 3 * constant.bursts[0]
+    assert linear.bursts[1] < 200 < constant.bursts[1]
+    assert root.bursts is None
     assert root.sharpness.max() < 1
-    assert "Decay, 1 / sqrt(t + 1) has no burst" in running_mean.section(found)
+    text = running_mean.section(found)
+    assert "Decay, 1 / sqrt(t + 1): no burst within 300 steps." in text
+    assert f"last across at step {linear.bursts[1]} of 300, so the bursts end." in text
+    assert f"last across at step {warm.bursts[1]} of 300" in text
 
 
 def test_the_mean_with_that_decay_is_adagrad() -> None:
@@ -125,8 +134,10 @@ def test_the_best_lr_is_there_first_for_good() -> None:
     assert optimizers._best([walk(4, [1, np.nan]), again]) is again
 
 
-def test_the_picture(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    found = optimizers.measure(QUICK, QUIET)
+def test_the_picture(tmp_path: Path) -> None:
+    on_valley = optimizers._on_valley(QUICK.steps(optimizers.STEPS))
+    # Any paths are as good to draw.
+    found = optimizers.Walks(on_valley, optimizers._wrong(), on_valley)
     optimizers.draw(found, tmp_path)
     running_mean.draw(running_mean.measure(QUICK, QUIET), tmp_path)
     assert {one.name for one in tmp_path.iterdir()} == {optimizers.FIGURE, running_mean.FIGURE}
@@ -137,24 +148,60 @@ def test_the_picture(tmp_path) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_who_leaves_the_saddle_first() -> None:
-    found = escape.measure(Scale(0.15), QUIET)
-    median = {(one.name, one.case): one.median for one in found}
-    for case in escape.CASES:
-        assert median["Adam", case] < median["SGD", case]
-        assert median["SGD, momentum 0.9, same lr", case] < median["SGD", case]
-    text = escape.section(found)
-    assert "That Adam leaves a saddle faster than SGD is reproduced on all three." in text
+    noisy = escape._escapes("noise 0.1", QUICK)
+    median = {one.name: one.median for one in noisy}
+    assert median["Adam"] < median["SGD"] < median["SGD, momentum 0.9, lr x (1 - 0.9)"] < np.inf
+    assert median["SGD, momentum 0.9, same lr"] < median["SGD"]
+    text = escape.section([replace(one, case=case) for case in escape.CASES for one in noisy])
+    assert "That Adam leaves a saddle faster than SGD is reproduced on all of them." in text
+    assert "What momentum gains here is its 10 times longer step." in text
+    assert "Adam is out before it is down (noise 0.1; " in text
+
+
+def test_shares_where_a_run_stays() -> None:
+    def escapes(name: str, *medians: float) -> list[escape.Escapes]:
+        pairs = zip(escape.CASES, medians, strict=True)
+        return [escape.Escapes(name, case, np.array([median]), 1.0) for case, median in pairs]
+
+    found = escapes("a", 10, 10, np.inf) + escapes("b", 40, np.inf, np.inf)
+    np.testing.assert_equal(escape._shares(found, "a", "b"), [0.25, 0, np.nan])
+    np.testing.assert_equal(escape._shares(found, "b", "a"), [4, np.inf, np.nan])
+    assert "reproduced on noise 0.1; no noise." in escape._fast(found, "a", "b")
+    assert "**not** reproduced on any" in escape._fast(found, "b", "a")
+
+
+def test_the_variance_of_the_flat_saddle_follows_its_curvature() -> None:
+    variance = escape.flat_saddle().data[0].square().mean(0)
+    assert variance[1] / variance[0] == pytest.approx(0.1)
+    height = paths.heights(escape.flat_saddle(), np.array([[0.0, -1e-2], [1e-2, 0], [0, 0]]))
+    assert (height[0] - height[2]) / (height[1] - height[2]) == pytest.approx(-0.1, rel=1e-3)
 
 
 def test_two_minima_from_both_sides() -> None:
-    task = saddle.build("two_minima", 20.0)
+    task = saddle.build("two_minima", 0.1)
     assert task.initial(3).point[1] < 0 < flat_minima._mirrored(task).initial(3).point[1]
-    found = flat_minima.measure(QUICK, QUIET, noises=(20.0,))
-    assert [one.name for one in found] == list(flat_minima.SETTINGS)
-    assert {one.runs for one in found} == {3}
-    still = next(one for one in found if one.name == "Adam, lr 0.03")
-    assert (still.wide, still.narrow) == (0, 0)
-    assert "Adam, lr 0.03: stays where it starts." in flat_minima.section(found)
+    # With hardly any noise everyone stays, but for the spread of the starts.
+    for start, built in ((-1, task), (1, flat_minima._mirrored(task))):
+        ends = flat_minima._ended(built, 100, range(3), QUICK)
+        assert list(ends) == list(flat_minima.SETTINGS)
+        for each in ends.values():
+            np.testing.assert_allclose(each, [start] * 3, atol=0.2)
+
+
+def test_how_selective_one_is() -> None:
+    def said(wide: float, narrow: float, runs: int = 64) -> str:
+        return flat_minima._told("A", [flat_minima.Shares("A", 5.0, wide, narrow, runs, 1)])
+
+    assert said(0.02, 0.0) == "A: stays where it starts."
+    assert said(0.5, 0.4) == "A: no preference that 64 runs could tell."
+    assert said(0.4, 0.9) == "A: no preference that 64 runs could tell."
+    assert "at noise 5, where 50% leave the narrow minimum and 40% the wide" in said(0.5, 0.4, 999)
+
+
+def test_the_sharpness_of_the_two_minima() -> None:
+    # Of 1 - exp(-(y / w)^2) it is 2 / w^2.
+    assert flat_minima._sharpness(-1.0) == pytest.approx(2 / 0.12**2, rel=1e-3)
+    assert flat_minima._sharpness(1.0) == pytest.approx(2 / 0.6**2, rel=1e-3)
 
 
 def test_the_verdict_on_flat_minima() -> None:

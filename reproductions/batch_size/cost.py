@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sweeper.tasks.task import Task
 from sweeper.training import machine_for
 
 TITLE = "What an update and an epoch cost"
-REPEATS, CHUNK = 30, 20
+REPEATS, CHUNK = 200, 20
 # Seconds after which no further chunk is begun.
 _LONG_ENOUGH = 10.0
 
@@ -66,7 +67,8 @@ def _cost(name: str, task: Task, size: int, scale: Scale) -> Cost:
     repeats = scale.count(REPEATS)
     pack.place(Run(0, 0, configuration.to_dict(), 0, (repeats + 1) * CHUNK))
     taken: list[float] = []
-    while len(taken) <= repeats and (len(taken) < 2 or sum(taken[1:]) * CHUNK < _LONG_ENOUGH):
+    enough = _LONG_ENOUGH * scale.factor / CHUNK
+    while len(taken) <= repeats and (len(taken) < 2 or sum(taken[1:]) < enough):
         start = time.perf_counter()
         pack.train(CHUNK)
         taken.append((time.perf_counter() - start) / CHUNK)
@@ -101,6 +103,7 @@ of {CHUNK} updates, as the machine is shared; drawing the batches is included.
 {page.table(head, rows)}
 
 {" ".join(_told(name, [o for o in found if o.task == name]) for name in TASKS)}
+
 This is one core, not the graphics card of the lecture."""
 
 
@@ -108,11 +111,18 @@ def _told(name: str, costs: list[Cost]) -> str:
     """The two claims on one task."""
     small, full = costs[0], costs[-1]
     ratio, share = full.update / small.update, full.size / small.size
-    hardly = max((o for o in costs if o.update < 2 * small.update), key=lambda o: o.size)
+    *_, hardly = takewhile(lambda one: one.update < 2 * small.update, costs)
     return (
         f"On `{name}` the full batch takes {ratio:.1f} times as long per update for {share:.0f} "
-        f"times the images; up to a batch of {named(hardly.size)} an update costs less than twice "
-        f"that of {small.size}. So that a large batch costs hardly more holds up to there"
-        f"{', not for the full one' if hardly.size < FULL else ''}. An epoch takes "
+        f"times the images. That a large batch costs hardly more (less than twice as much as "
+        f"{small.size}) {_held(hardly.size, small.size)}. An epoch takes "
         f"{small.epoch / full.epoch:.1f} times as long in batches of {small.size} as in one."
     )
+
+
+def _held(largest: int, smallest: int) -> str:
+    if largest == FULL:
+        return "holds for all sizes"
+    if largest == smallest:
+        return "is **not** seen for any"
+    return f"holds for batches up to {largest}, not for the full one"

@@ -33,6 +33,7 @@ class Place:
         accuracy, held_out_loss: on what is held out.
         spread: standard deviation of the accuracy between seeds.
         curvature: top eigenvalue of the Hessian on the whole training set.
+        curvature_spread: standard deviation of the curvature between seeds.
     """
 
     size: int
@@ -43,6 +44,7 @@ class Place:
     held_out_loss: float
     spread: float
     curvature: float
+    curvature_spread: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def _place(
     scores = [_held_out(_BUILD(size), theta) for _, theta in ends]
     accuracy = np.array([one["held_out_accuracy"] for one in scores])
     whole = replace(_BUILD(FULL), batch_size=None)
+    curvature = np.array([top_eigenvalue(whole, theta) for _, theta in ends])
     return Place(
         size,
         lr,
@@ -159,9 +162,14 @@ def _place(
         _mean(loss(theta) for _, theta in ends),
         float(accuracy.mean()),
         _mean(one["held_out_loss"] for one in scores),
-        float(accuracy.std(ddof=1)) if len(ends) > 1 else 0.0,
-        _mean(top_eigenvalue(whole, theta) for _, theta in ends),
+        _spread(accuracy),
+        float(curvature.mean()),
+        _spread(curvature),
     )
+
+
+def _spread(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if values.size > 1 else 0.0
 
 
 def _held_out(task: Task, theta: Tensor) -> dict[str, float]:

@@ -95,20 +95,27 @@ y in the second half of them.
 
 def _story(found: list[Descent]) -> str:
     slow, edge = found[0], [one for one in found if abs(one.sharpness - 1) < 1e-9]
-    bouncing = [one for one in found if one.cosine < -0.9]
+    bouncing = [f"{one.sharpness:.3f}" for one in found if one.cosine < -0.9]
     beyond = [one for one in found if one.sharpness > 1.001]
+    quick = min(found, key=lambda one: np.inf if one.steps is None else one.steps)
     text = (
-        f"The smallest lr walks ({slow.cosine:+.2f}) and "
+        f"The smallest lr walks (cosine {slow.cosine:+.2f}) and "
         + (
             f"needs {slow.steps:,} steps"
             if slow.steps
             else f"is at a loss of {slow.ended:.3g} when its steps are over"
         )
-        + f". From {min(one.sharpness for one in bouncing):.3f} of the threshold on the updates "
-        "turn round at every step, as the lecture draws it. "
+        + ". "
     )
+    if quick.steps is not None:
+        text += f"First at {TARGET:g} is lr {quick.lr:g}, in {quick.steps:,} steps. "
+    if bouncing:
+        text += (
+            f"At {wording.listing(bouncing)} of the threshold the updates turn round at nearly "
+            "every step, as the lecture draws it. "
+        )
     text += "".join(
-        f"At the threshold itself |y| stays {one.across:g} for ever: the loss ends at "
+        f"At the threshold itself |y| doesn't shrink ({one.across:g}), and the loss ends at "
         f"{one.ended:.3g}, with a gradient that is not 0. "
         for one in edge
     )

@@ -7,21 +7,30 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from reproductions.runs import Order
+from reproductions.runs import Order, packs
 from sweeper.lane.pack import Pack
 from sweeper.lane.run import Run
 from sweeper.optim.arena import extras_of
-from sweeper.optim.configuration import parse
+from sweeper.optim.configuration import Configuration, parse
 from sweeper.tasks.task import Task
 from sweeper.training import machine_for
 
 
 def follow(task: Task, orders: Sequence[Order]) -> np.ndarray:
-    """Places `[runs, steps + 1, 2]` of runs of one update rule and horizon, in float64.
+    """Places `[runs, steps + 1, 2]` of runs of one horizon, in float64.
 
     Step 0 is the start. Not compiled: two parameters are too few for that to pay.
     """
-    parsed, steps = [parse(order.config) for order in orders], orders[0].horizon
+    parsed = [parse(order.config) for order in orders]
+    path = np.empty((len(orders), orders[0].horizon + 1, 2))
+    for chosen in packs(orders, parsed):
+        path[chosen] = _together(task, [orders[i] for i in chosen], [parsed[i] for i in chosen])
+    return path
+
+
+def _together(task: Task, orders: Sequence[Order], parsed: Sequence[Configuration]) -> np.ndarray:
+    """Of one update rule."""
+    steps = orders[0].horizon
     pack = Pack(
         task,
         parsed[0].program,

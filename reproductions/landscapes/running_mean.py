@@ -54,30 +54,34 @@ class Course:
         return first_below(np.abs(self.path[:, 1]), _CALM)
 
     @property
-    def burst(self) -> int | None:
-        """The first step across the valley again after that."""
-        if self.calm is None:
-            return None
-        out = np.flatnonzero(np.abs(self.path[self.calm :, 1]) > _BURST)
-        return int(self.calm + out[0]) if out.size else None
+    def bursts(self) -> tuple[int, int] | None:
+        """The first and the last step across the valley again after that."""
+        return self._after_calm(np.abs(self.path[:, 1]) > _BURST)
 
     @property
     def crossing(self) -> int | None:
         """The first step whose sharpness is above its threshold after calm."""
-        over = np.flatnonzero(self.sharpness[self.calm :] > 1) if self.calm is not None else None
-        return None if over is None or not over.size else int((self.calm or 0) + over[0])
+        over = self._after_calm(self.sharpness > 1)
+        return None if over is None else over[0]
 
     @property
-    def farthest(self) -> float:
+    def farthest(self) -> float | None:
         """Largest |y| after calm."""
-        return float(np.abs(self.path[self.calm :, 1]).max()) if self.calm is not None else np.nan
+        return None if self.calm is None else float(np.abs(self.path[self.calm :, 1]).max())
+
+    def _after_calm(self, holds: np.ndarray) -> tuple[int, int] | None:
+        """The first and the last step after calm at which it holds."""
+        if self.calm is None:
+            return None
+        steps = self.calm + np.flatnonzero(holds[self.calm :])
+        return (int(steps[0]), int(steps[-1])) if steps.size else None
 
 
 def descend(shape: Shape, lr: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Path `[T + 1, 2]` and sigma `[T, 2]` of theta -= lr g / sqrt(mean of all g^2).
 
     The mean is the sum of Adagrad over the number of steps, so this is torch's Adagrad with
-    lr sqrt(t + 1).
+    lr sqrt(t + 1), t from 0 on.
     """
     start = torch.tensor(valley.START, dtype=torch.float64)
     place = torch.nn.Parameter(start)
@@ -115,24 +119,27 @@ def draw(found: list[Course], folder: Path) -> None:
     with figures.drawn(folder / FIGURE, 1, 2, (9.6, 3.6)) as (left, right):
         for colour, one in zip(colours, found, strict=True):
             across = np.maximum(np.abs(one.path[:, 1]), 1e-12)
-            left.plot(across, color=colour, lw=1.2, label=one.name)
-            right.plot(one.sharpness, color=colour, lw=1.2)
+            left.plot(across, color=colour, lw=1.2)
+            right.plot(one.sharpness, color=colour, lw=1.2, label=one.name)
         left.set(title="|y|, across the valley", yscale="log", xlabel="step", ylim=(1e-12, 10))
         right.axhline(1, color="black", lw=1)
         right.set(title="lr x curvature / sigma over its threshold", yscale="log", xlabel="step")
-        left.legend(fontsize=8.5, loc="lower right")
+        right.legend(fontsize=8.5, loc="lower center")
 
 
 def section(found: list[Course]) -> str:
     """The section of the page."""
     head = ["lr", f"across < {_CALM:g} at", "sharpness above its threshold at", "burst at",
-            "x there", "farthest across after that", f"steps to {TARGET:g}"]  # fmt: skip
+            "x there", f"last across > {_BURST:g}", f"farthest across after < {_CALM:g}",
+            f"steps to {TARGET:g}"]  # fmt: skip
     return f"""### {TITLE}
 
-The lecture's Adagrad is theta -= lr g / sigma with sigma^2 = 1 / (t + 1) times the sum of all
-squared gradients: a *mean*. That is a slip of name: Adagrad (Duchi et al. 2011) divides by the
-root of the *sum*; a mean, as RMSProp has one, but over all steps. On `valley` at lr {LR:g}
-(`across` is the size of y):
+Adagrad as it was published (Duchi et al. 2011) is theta -= lr g / sqrt(*sum* of all squared
+gradients). What the lecture calls Adagrad divides by sigma, the root of their *mean*: 1 / (t + 1)
+times the sum, t from 0 on. That is another rule under the same name. They differ by lr alone: the
+mean with lr / sqrt(t + 1) is Adagrad with lr. (RMSProp has a mean, too, but one that forgets.) The
+mean on `valley` at lr {LR:g}, {len(found[0].sharpness)} steps, with the cures that the lecture
+names (`across` is the size of y):
 
 {page.table(head, [_line(one) for one in found])}
 
@@ -142,47 +149,55 @@ root of the *sum*; a mean, as RMSProp has one, but over all steps. On `valley` a
 
 
 def _line(one: Course) -> list[str]:
-    burst = one.burst
+    first, last = one.bursts or (None, None)
     return [
         one.name,
         wording.step(one.calm),
         wording.step(one.crossing),
-        wording.step(burst),
-        "-" if burst is None else f"{one.path[burst, 0]:.2f}",
+        wording.step(first),
+        "-" if first is None else f"{one.path[first, 0]:.2g}",
+        wording.step(last),
         wording.loss(one.farthest),
         wording.step(first_below(one.loss, TARGET)),
     ]
 
 
 def _story(found: list[Course]) -> str:
-    constant, warm, *decays = found
+    constant, *cures = found
     text = ""
-    if constant.burst is not None:
+    if constant.bursts is not None:
+        first = constant.bursts[0]
         text += (
-            f"At constant lr the burst comes at step {constant.burst:,}, while the run still "
-            f"walks along the flat axis (x = {constant.path[constant.burst, 0]:.2f}). It is an "
-            "edge of stability, not a matter of rounding: with nothing left across, sigma of that axis "
-            f"falls as 1 / sqrt(t), until lr x {STEEPNESS:g} / sigma passes 2"
+            f"At constant lr the burst comes at step {first:,}, at x = "
+            f"{constant.path[first, 0]:.2g}. It is an edge of stability, not a matter of "
+            "rounding: with nothing left across, sigma of that axis falls as 1 / sqrt(t), until "
+            f"lr x {STEEPNESS:g} / sigma passes 2"
         )
         text += f", at step {constant.crossing:,}. " if constant.crossing is not None else ". "
         text += (
             "It is the mechanism of [Training that runs long](#training-that-runs-long) on "
             "another second moment. "
         )
-    text += f"{_cured('Warm-up', warm)} "
-    text += " ".join(_cured(one.name.capitalize(), one) for one in decays)
-    return text + (
-        " Decay as 1 / sqrt(t + 1) turns the mean into the sum: it *is* Adagrad. Its sharpness "
-        f"stays at {decays[-1].sharpness[-1]:.2f} of the threshold, and after "
-        f"{len(decays[-1].sharpness)} steps of this lr its loss is {decays[-1].loss[-1]:.2g}."
+    root = cures[-1]
+    return (
+        f"{text}{' '.join(_cured(one) for one in cures)} Decay as 1 / sqrt(t + 1) turns the mean "
+        f"into the sum: that run *is* Adagrad at lr {LR:g}. Its sharpness is at most "
+        f"{root.sharpness.max():.2f} of the threshold, and ends at {root.sharpness[-1]:.2f}; its "
+        f"loss ends at {root.loss[-1]:.2g}."
     )
 
 
-def _cured(what: str, one: Course) -> str:
-    if one.burst is None:
-        return f"{what} has no burst within {len(one.sharpness)} steps."
+def _cured(one: Course) -> str:
+    """What a shape of lr does to the bursts."""
+    what, end = one.name[0].upper() + one.name[1:], len(one.sharpness)
+    if one.bursts is None:
+        return f"{what}: no burst within {end:,} steps."
+    first, last = one.bursts
     reached = first_below(one.loss, TARGET)
-    early = reached is not None and reached < one.burst
-    return f"{what} only postpones it, to step {one.burst:,}" + (
-        f", when the target has been reached (step {reached:,})." if early else "."
+    early = reached is not None and reached < first
+    return (
+        f"{what}: first burst at step {first:,}"
+        + (f", after the target (step {reached:,})" if early else "")
+        + f"; last across at step {last:,} of {end:,}, so the bursts "
+        + ("end." if last < 0.9 * end else "go on.")
     )

@@ -108,7 +108,7 @@ def section(found: Slips) -> str:
         [
             '"Adagrad": sigma^2 = mean of all squares',
             "Adagrad: sum of all squares (Duchi et al. 2011)",
-            "lr grows by sqrt(t + 1): the burst above",
+            "Adagrad whose lr grows as sqrt(t + 1), t from 0 on: the burst above",
         ],
         [
             '"steep: high learning rate, flat: low"',
@@ -120,7 +120,7 @@ def section(found: Slips) -> str:
             '"a large batch takes more time to compute and fewer updates", then "a large batch '
             'takes less time and more updates"',
             "the second line means the small batch",
-            "measured in the section on batch sizes",
+            "measured in [Large and small batches](#large-and-small-batches)",
         ],
     ]
     took, slipped = (
@@ -130,4 +130,5 @@ def section(found: Slips) -> str:
 
 {page.table(head, rows)}
 
-On `valley` at lr {LR:g} Adam is below {TARGET:g} {took}, Adam as the notes write it {slipped}."""
+On `valley` at lr {LR:g} Adam is first below {TARGET:g} {took}, Adam as the notes write it
+{slipped}: the two differ by the factor on lr alone."""
