@@ -8,7 +8,6 @@ import pytest
 
 from reproductions import page
 from reproductions.batch_size import cost, outcome, part, problem, training
-from reproductions.progress import Progress
 from reproductions.scale import Scale
 from sweeper.tasks.bundled import digits
 from sweeper.tasks.layout import Layout
@@ -21,6 +20,7 @@ def test_the_page_has_every_section_that_the_code_generates() -> None:
     assert re.findall(r"^##+ .*$", section, re.MULTILINE) == list(part.HEADINGS)
     assert f"](figures/{outcome.FIGURE})" in section
     assert (page.DOCS / "figures" / outcome.FIGURE).exists()
+    assert "`make reproduce PART=batch_size`" in section
 
 
 def costs(task: str, updates: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> list[cost.Cost]:
@@ -30,17 +30,22 @@ def costs(task: str, updates: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> list[
 
 
 def test_the_training_at_a_small_scale(tmp_path: Path) -> None:
-    found = training.measure(QUICK, Progress(quiet=True))
+    small, full = (training._course(size, QUICK) for size in (8, problem.FULL))
+    # After about one epoch many small steps are ahead of a single large one.
+    assert small.by_epochs.updates == 180
+    assert small.by_epochs.loss < full.by_epochs.loss
+    assert small.curve[0].tolist() == list(range(20, 181, 20))
+    assert small.curve[1].min() < 0.5 * small.curve[1][0]
+    found = [small, small, full, full]  # one of each size is drawn
     outcome.draw(found, tmp_path)
     assert (tmp_path / outcome.FIGURE).exists()
     text = outcome.section(found, costs("digits"), QUICK.count(training.SEEDS))
     assert text.startswith(part.HEADINGS[2])
-    # After about one epoch many small steps are ahead of a few large ones.
     after = text.partition("**After equal epochs**, 1:")[2].partition("**After")[0]
     rows = [line.split("|") for line in after.splitlines() if re.match(r"\| (\d|full)", line)]
-    losses = [float(cells[4]) for cells in rows]
-    assert len(losses) == 4
-    assert losses[0] < losses[2]
+    assert [float(cells[4]) for cells in rows] == pytest.approx(
+        [one.by_epochs.loss for one in found], rel=0.05
+    )
 
 
 def test_an_epoch_costs_its_updates() -> None:

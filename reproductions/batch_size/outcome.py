@@ -121,11 +121,12 @@ def _story(found: list[Course], costs: list[Cost], seeds: int) -> str:
     cases["equal updates"] = [one.by_updates for one in found]
     text += "".join(f"\n- {_claims(when, places, seeds)}" for when, places in cases.items())
     return text + (
-        f"\n\nA difference counts from two standard errors on, and from {_ACCURACY:g} in accuracy "
-        f"or a factor {_RATIO:g} in curvature or loss. How far training has come shows in both, as "
-        "the curvature of a cross-entropy falls with the loss itself: only at equal training loss "
-        "do they compare two minima. Each size has its own lr, which bounds the curvature, too: that "
-        "difference isn't one of the batch size alone."
+        f"\n\nA training loss counts as better from a factor {_RATIO:g} on; an accuracy from "
+        f"{_ACCURACY:g} and a curvature from a factor {_RATIO:g} on, where that is above two "
+        "standard errors. How far training has come shows in both, as the curvature of a "
+        "cross-entropy falls with the loss itself: only at equal training loss do they compare "
+        "two minima. Each size has its own lr, which bounds the curvature, too: that difference "
+        "isn't one of the batch size alone."
     )
 
 

@@ -134,7 +134,9 @@ def _at_target(
     lr = min(steps, key=lambda one: float(np.mean(steps[one])))
     if not np.isfinite(steps[lr]).all():
         return None
-    pairs = [(int(n), one.rows[int(n)]["theta"]) for n, one in zip(steps[lr], runs[lr])]
+    pairs = [
+        (int(n), one.rows[int(n)]["theta"]) for n, one in zip(steps[lr], runs[lr], strict=True)
+    ]
     return _place(size, lr, pairs, loss)
 
 

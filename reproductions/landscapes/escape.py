@@ -164,9 +164,13 @@ def _fast(found: list[Escapes], name: str, plain: str) -> str:
 def _longer_step(found: list[Escapes]) -> str:
     """What momentum gains, where it gains at the same lr alone."""
     plain, same, scaled, *_ = SETTINGS
-    gains = max(_shares(found, same, plain)) < _FASTER <= min(_shares(found, scaled, plain))
+    gains, keeps = (
+        [share < _FASTER for share in _shares(found, name, plain)] for name in (same, scaled)
+    )
+    if not all(gains) or any(keeps):
+        return ""
     longer = 1 / (1 - float(SETTINGS[same]["momentum"]))
-    return f"\n\nWhat momentum gains here is its {longer:.0f} times longer step." if gains else ""
+    return f"\n\nWhat momentum gains here is its {longer:.0f} times longer step."
 
 
 def _passed_by(found: list[Escapes], name: str) -> str:
