@@ -49,9 +49,11 @@ def test_the_training_at_a_small_scale(tmp_path: Path) -> None:
 
 
 def test_an_epoch_costs_its_updates() -> None:
-    found = cost._cost("digits", problem.TASKS["digits"](8), 8, QUICK)
-    assert found.epoch == pytest.approx(found.update * 179)
-    assert 0 < found.update <= found.median
+    tasks = [problem.TASKS["digits"](size) for size in problem.SIZES]
+    found = cost._costs("digits", tasks, QUICK)
+    assert [one.size for one in found] == list(problem.SIZES)
+    assert [one.epoch / one.update for one in found] == pytest.approx([179, 44, 11, 1])
+    assert all(0 < one.update <= one.median for one in found)
 
 
 @pytest.mark.parametrize(

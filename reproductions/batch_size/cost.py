@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -21,8 +22,8 @@ from sweeper.training import machine_for
 
 TITLE = "What an update and an epoch cost"
 REPEATS, CHUNK = 200, 20
-# Seconds after which no further chunk is begun.
-_LONG_ENOUGH = 10.0
+# Seconds after which no further turn of a task is begun.
+_LONG_ENOUGH = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,30 @@ def measure(scale: Scale, progress: Progress) -> list[Cost]:
     """Both tasks with every size."""
     found = []
     for name, build in TASKS.items():
-        for size in SIZES:
-            progress.say(f"cost: {name}, batch size {size}")
-            found.append(_cost(name, build(size), size, scale))
+        progress.say(f"cost: {name}")
+        found += _costs(name, [build(size) for size in SIZES], scale)
     return found
 
 
-def _cost(name: str, task: Task, size: int, scale: Scale) -> Cost:
-    """Chunks of one run alone; the first is left out, as it compiles."""
+def _costs(name: str, tasks: Sequence[Task], scale: Scale) -> list[Cost]:
+    """One run alone of each size, by turns: what others take of the machine is shared by all.
+
+    The first turn is left out, as it compiles.
+    """
+    turns = scale.count(REPEATS)
+    packs = [_start(task, (turns + 1) * CHUNK, scale) for task in tasks]
+    taken = [[_timed(pack) for pack in packs]]
+    while len(taken) <= turns and (len(taken) < 2 or _total(taken) < _LONG_ENOUGH * scale.factor):
+        taken.append([_timed(pack) for pack in packs])
+    warm = np.array(taken[1:]) / CHUNK
+    fastest, median = warm.min(0).tolist(), np.median(warm, 0).tolist()
+    return [
+        Cost(name, size, update, middle, update * task.epoch_steps)
+        for size, task, update, middle in zip(SIZES, tasks, fastest, median, strict=True)
+    ]
+
+
+def _start(task: Task, horizon: int, scale: Scale) -> Pack:
     configuration = parse({"optimizer": "sgd", "lr": 1e-3})
     pack = Pack(
         task,
@@ -64,17 +81,19 @@ def _cost(name: str, task: Task, size: int, scale: Scale) -> Cost:
         extras=extras_of([configuration]),
         sample_every=CHUNK,
     )
-    repeats = scale.count(REPEATS)
-    pack.place(Run(0, 0, configuration.to_dict(), 0, (repeats + 1) * CHUNK))
-    taken: list[float] = []
-    enough = _LONG_ENOUGH * scale.factor / CHUNK
-    while len(taken) <= repeats and (len(taken) < 2 or sum(taken[1:]) < enough):
-        start = time.perf_counter()
-        pack.train(CHUNK)
-        taken.append((time.perf_counter() - start) / CHUNK)
-    warm = np.array(taken[1:])
-    update = float(warm.min())
-    return Cost(name, size, update, float(np.median(warm)), update * task.epoch_steps)
+    pack.place(Run(0, 0, configuration.to_dict(), 0, horizon))
+    return pack
+
+
+def _timed(pack: Pack) -> float:
+    start = time.perf_counter()
+    pack.train(CHUNK)
+    return time.perf_counter() - start
+
+
+def _total(taken: list[list[float]]) -> float:
+    """Seconds of all turns but the first."""
+    return sum(sum(turn) for turn in taken[1:])
 
 
 def section(found: list[Cost]) -> str:
@@ -98,7 +117,7 @@ def section(found: list[Cost]) -> str:
     return f"""### {TITLE}
 
 One run alone, SGD, on one core, compiled and warm: the fastest of up to {REPEATS} chunks
-of {CHUNK} updates, as the machine is shared; drawing the batches is included.
+of {CHUNK} updates, the sizes by turns, as the machine is shared; drawing the batches is included.
 
 {page.table(head, rows)}
 
