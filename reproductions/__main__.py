@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from reproductions import page
+from reproductions.batch_size import part as batch_size
+from reproductions.landscapes import part as landscapes
 from reproductions.multitask import part as multitask
 from reproductions.policies import part as policies
 from reproductions.progress import Progress
@@ -20,6 +22,8 @@ from reproductions.workflow import part as workflow
 
 PARTS = {
     "stability": stability.make,
+    "landscapes": landscapes.make,
+    "batch_size": batch_size.make,
     "multitask": multitask.make,
     "workflow": workflow.make,
     "policies": policies.make,

@@ -74,7 +74,7 @@ def train(
     """Make runs, packed by update rule and horizon; outcomes in the order of `orders`."""
     parsed = [parse(order.config) for order in orders]
     found: dict[int, Outcome] = {}
-    for chosen in _packs(orders, parsed):
+    for chosen in packs(orders, parsed):
         part = [orders[i] for i in chosen]
         configurations = [parsed[i] for i in chosen]
         pack = _start(task, part, configurations, dtype, compiled)
@@ -110,8 +110,8 @@ def rise(loss: np.ndarray, level: float = 1e-8, settled: int = 100) -> int | Non
     return int(below[0] + above[0]) if above.size else None
 
 
-def _packs(orders: Sequence[Order], parsed: Sequence[Configuration]) -> Iterator[list[int]]:
-    """Indices of the runs that are trained together."""
+def packs(orders: Sequence[Order], parsed: Sequence[Configuration]) -> Iterator[list[int]]:
+    """Indices of the runs that are trained together: of one update rule and horizon."""
     kinds: dict[Any, list[int]] = {}
     for i, (order, configuration) in enumerate(zip(orders, parsed, strict=True)):
         kinds.setdefault((configuration.program, order.horizon), []).append(i)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from reproductions import figures, page
+from reproductions import figures, page, wording
 from reproductions.multitask import grid
 from reproductions.multitask.grid import Cell, Restart
 from reproductions.progress import Progress
 from reproductions.scale import Scale
-from reproductions.stability import wording
 from sweeper.stability.limits import Limits
 
 TITLE = 'A network with four heads: "Adam goes haywire after 200k batches"'

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from reproductions import figures, page
+from reproductions import figures, page, wording
 from reproductions.picks import POLICIES
 from reproductions.policies import searches
 from reproductions.policies.searches import LONGER, PROBLEMS, Pick
 from reproductions.progress import Progress
 from reproductions.scale import Scale
-from reproductions.stability import wording
 from sweeper.stability.limits import Limits
 
 TITLE = "Six tasks: which pick holds at four times the horizon?"

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from reproductions import figures
+from reproductions import figures, wording
 from reproductions.divisor import Divisor
 from reproductions.progress import Progress
 from reproductions.runs import UNIT, Order, Outcome, rise, train
 from reproductions.scale import Scale
-from reproductions.stability import problem, wording
+from reproductions.stability import problem
 from sweeper.optim.configuration import parse
 from sweeper.stability.threshold import threshold
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from reproductions import figures, page
+from reproductions import figures, page, wording
 from reproductions.divisor import top_eigenvalue
 from reproductions.picks import FRESH
 from reproductions.progress import Progress
 from reproductions.runs import Order, Outcome, train
 from reproductions.scale import Scale
-from reproductions.stability import problem, wording
+from reproductions.stability import problem
 from sweeper.optim.configuration import parse
 from sweeper.ranking.evidence import Evidence
 from sweeper.ranking.objective import trial_result

@@ -6,8 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from reproductions import page
-from reproductions.stability import wording
+from reproductions import page, wording
 from reproductions.stability.optimizers import TITLE, Finding, worst
 from sweeper.stability.forecast import Forecast
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reproductions import picks
+from reproductions import picks, wording
 from reproductions.picks import FRESH
 from reproductions.progress import Progress
 from reproductions.runs import Outcome
 from reproductions.scale import Scale
-from reproductions.stability import problem, wording
+from reproductions.stability import problem
 from sweeper.spec import SweepSpec, check
 
 TITLE = "Which ranking picks settings that hold?"

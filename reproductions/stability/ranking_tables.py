@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reproductions import figures, page
+from reproductions import figures, page, wording
 from reproductions.picks import POLICIES
 from reproductions.runs import Outcome
-from reproductions.stability import wording
 from reproductions.stability.ranking import LONGER, TITLE, TOP, Pick
 from sweeper.stability.limits import Limits
 

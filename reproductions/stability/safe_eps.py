@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reproductions import page
+from reproductions import page, wording
 from reproductions.progress import Progress
 from reproductions.runs import Order, Outcome, train
 from reproductions.scale import Scale
-from reproductions.stability import problem, wording
+from reproductions.stability import problem
 from sweeper.optim.configuration import parse
 
 TITLE = "An eps that is large enough, in closed form"

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reproductions import figures, page
+from reproductions import figures, page, wording
 from reproductions.divisor import Prober, lanczos
 from reproductions.progress import Progress
 from reproductions.runs import UNIT, Order, Outcome, train
 from reproductions.scale import Scale
-from reproductions.stability import wording
 from reproductions.stability.optimizers import early_forecast
 from sweeper.stability.forecast import Forecast
 from sweeper.stability.threshold import threshold

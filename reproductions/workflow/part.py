@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reproductions import figures, page
+from reproductions import figures, page, wording
 from reproductions.progress import Progress
 from reproductions.scale import Scale
-from reproductions.stability import wording
 from reproductions.workflow import courses
 from reproductions.workflow.courses import JOKE, Method
 

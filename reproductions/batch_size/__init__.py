@@ -1,0 +1,1 @@
+"""Batch size: what a step costs, how many it takes, and where runs end."""

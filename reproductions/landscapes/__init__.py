@@ -1,0 +1,1 @@
+"""Surfaces of two parameters: the lecture's valley, a saddle, two minima."""
