@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions import held_out, page, picks
+from reproductions import held_out, page, picks, wording
 from reproductions.multitask import grid
 from reproductions.multitask import part as multitask
 from reproductions.policies import part as policies
@@ -40,7 +40,8 @@ def test_a_run_goes_on_from_its_state_as_if_nothing_had_been() -> None:
 
 
 def test_multitask_at_a_small_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SIZE": 4, "CHANNELS": 2, "PROBED": 240}.items():
+    small = {"SIZE": 4, "CHANNELS": 2, "PROBED": 240, "LOOKS": (0.5, 1.0)}
+    for name, value in small.items():
         monkeypatch.setattr(grid, name, value)
     scale = Scale(0.01, compiled=False)
     cells = grid.measure(scale, QUIET, {1e-4: (1e-4, 1e-3), 1e-5: (1e-4,)})
@@ -68,7 +69,7 @@ def test_policies_on_one_task() -> None:
     robust = found[-1]
     tail = robust.outcomes[0].verdict["tail_loss"]
     text = policies.section(found)
-    assert f"{policies.wording.loss(tail)}" in text
+    assert f"| 0 of 1 fail, {wording.loss(tail)}" in text
     # It counts what fails, whatever ranking picked it.
     bad = replace(robust.outcomes[0], verdict={**robust.outcomes[0].verdict, "failed": True})
     text = policies.section([*found[:-1], replace(robust, outcomes=[bad])])

@@ -22,7 +22,7 @@ ASKED = (1e-4, 1e-4)
 # (lr, eps): the asker's, the same with the default eps, and ten times its lr.
 LRS = {1e-2: (1e-8, 1e-1), 1e-3: (1e-8, 1e-4, 1e-1), 1e-4: (1e-8, 1e-4, 1e-3, 1e-2, 1e-1),
        1e-5: (1e-8, 1e-4)}  # fmt: skip
-_LOOKS = (0.25, 0.5, 0.75, 1.0)
+LOOKS = (0.25, 0.5, 0.75, 1.0)
 # Images that S is measured on: two batches.
 PROBED = 400
 
@@ -62,7 +62,7 @@ def measure(
     """A run of every setting; `lrs` are the values of eps of each lr."""
     horizon, settings = scale.steps(HORIZON), [(lr, eps) for lr in lrs for eps in lrs[lr]]
     progress.say(f"multitask: {len(settings)} settings, {horizon:,} steps")
-    looks = tuple(scale.unit(share * horizon) for share in _LOOKS)
+    looks = tuple(scale.unit(share * horizon) for share in LOOKS)
     orders = [Order(config(*one), horizon, looks=looks) for one in settings]
     outcomes = train(task(), orders, compiled=scale.compiled)
     progress.say("multitask: sharpness")
