@@ -4,7 +4,8 @@
 # make check   set up, format, lint, types, import contract
 # make ui      open the MLflow UI on the finished sweeps
 # make bench   the side-by-side benchmark (minutes)
-# make reproduce PART=stability   regenerate its section of docs/reproductions.md (half an hour)
+# make reproduce PART=stability   regenerate its section of docs/reproductions.md (half an hour;
+#                                  adai and lr_sensitivity take ten minutes)
 
 PYTHON ?= python3
 VENV := .venv

@@ -11,11 +11,13 @@ from pathlib import Path
 import torch
 
 from reproductions import page
+from reproductions.adai import part as adai
+from reproductions.lr_sensitivity import part as lr_sensitivity
 from reproductions.progress import Progress
 from reproductions.scale import Scale
 from reproductions.stability import part as stability
 
-PARTS = {"stability": stability.make}
+PARTS = {"stability": stability.make, "adai": adai.make, "lr_sensitivity": lr_sensitivity.make}
 
 
 def main() -> None:
