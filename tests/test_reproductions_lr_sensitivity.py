@@ -32,15 +32,16 @@ def test_the_page_has_every_section_that_the_code_generates() -> None:
 
 
 def test_the_part_at_a_small_scale(tmp_path: Path) -> None:
-    curves = measure(TASK, QUICK, Progress(quiet=True), SETTINGS[:6], LRS)
+    curves = measure(TASK, QUICK, Progress(quiet=True), SETTINGS[:5], LRS)
     for curve in curves:
         costs = np.minimum(curve.loss, curve.first)[0]
         by_hand = (costs - costs.min()).sum() / len(LRS)
         assert curve.sensitivity == pytest.approx([by_hand])
         assert sum(curve.parts()) == pytest.approx(by_hand)
-    part.draw(curves, tmp_path)
+    entropy = part.entropy_of(TASK)
+    part.draw(curves, entropy, tmp_path)
     assert (tmp_path / part.FIGURE).stat().st_size > 10_000
-    text = part.section(curves, QUICK)
+    text = part.section(curves, entropy, QUICK)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| constant")]
     assert [row[6] for row in rows] == [f"**{c.sensitivity[0]:.3f}**" for c in curves]
     # One seed decides nothing.
@@ -71,6 +72,11 @@ def test_a_run_is_that_of_torch_with_the_same_batches(setting: Setting) -> None:
         expected.append(loss.item())
     assert found == pytest.approx(expected, rel=1e-9)
     assert expected[-1] < expected[0] - 0.5
+
+
+def test_the_entropy_of_characters() -> None:
+    task = replace(TASK, data=(torch.zeros(2, 2), torch.tensor([[0, 1], [1, 1]])))
+    assert part.entropy_of(task) == pytest.approx(-0.25 * np.log(0.25) - 0.75 * np.log(0.75))
 
 
 def test_a_diverged_run_costs_the_first_loss() -> None:

@@ -43,9 +43,9 @@ class Rule:
 
 RULES = (
     Rule("sgd", _thirds(-7), {"momentum": 0.9}),
-    Rule("adam", _thirds(-11)),
-    Rule("adai", _thirds(-4)),
-    Rule("adaiw", _thirds(-4)),
+    Rule("adam", _thirds(-10)),
+    Rule("adai", _thirds(-5)),
+    Rule("adaiw", _thirds(-5)),
 )
 
 

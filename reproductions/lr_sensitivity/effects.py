@@ -92,15 +92,19 @@ def _line(effect: Effect) -> str:
     largest = int(np.abs(means).argmax())
     name = _NAMES[effect.factor]
     return (
-        f"**{name[0].upper()}{name[1:]}**: {means.mean():+.3f} nats in the mean; lower in "
-        f"{effect.lower}, higher in {effect.higher} of {wording.plural(count, 'pair')}, "
-        f"{undecided} not decided. The largest change of a pair is {means[largest]:+.3f} "
-        f"({_told(effect.settings[largest], effect.factor)})."
+        f"**{name[0].upper()}{name[1:]}**: {means.mean():+.3f} nats in the mean (a pair's "
+        f"standard error: {_error(effect)}); lower in {effect.lower}, higher in {effect.higher} "
+        f"of {wording.plural(count, 'pair')}, {undecided} not decided. The largest change of a "
+        f"pair is {means[largest]:+.3f} ({told(effect.settings[largest], effect.factor)})."
     )
 
 
-def _told(setting: Setting, but: str) -> str:
-    """The setting without one factor."""
+def _error(effect: Effect) -> str:
+    return f"{effect.error:.3f}" if np.isfinite(effect.error) else "unknown"
+
+
+def told(setting: Setting, but: str = "") -> str:
+    """The setting in words, without one factor."""
     words = {
         "schedule": setting.schedule,
         "warmup": "warm-up" if setting.warmup else "no warm-up",
