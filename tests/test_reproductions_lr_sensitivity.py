@@ -75,7 +75,7 @@ def test_a_run_is_that_of_torch_with_the_same_batches(setting: Setting) -> None:
 
 
 def test_the_entropy_of_characters() -> None:
-    task = replace(TASK, data=(torch.zeros(2, 2), torch.tensor([[0, 1], [1, 1]])))
+    task = replace(TASK, batch_size=None, data=(torch.zeros(2, 2), torch.tensor([[0, 1], [1, 1]])))
     assert part.entropy_of(task) == pytest.approx(-0.25 * np.log(0.25) - 0.75 * np.log(0.75))
 
 

@@ -52,7 +52,8 @@ def draw(curves: Sequence[Curve], entropy: float, folder: Path) -> None:
             )
             ax.sharey(axes[0])
         # In a panel where the curves leave room.
-        axes[2].legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(0, 0.93))
+        names = axes[0].get_legend_handles_labels()
+        axes[2].legend(*names, fontsize=8.5, loc="upper left", bbox_to_anchor=(0, 0.93))
 
 
 def _plot(ax: figures.Axes, curve: Curve) -> None:
@@ -158,7 +159,7 @@ def _high(curves: Sequence[Curve], entropy: float) -> str:
 def _widest(curves: Sequence[Curve]) -> str:
     """Where seeds differ most."""
     ranges = np.array([np.ptp(curve.costs, axis=0) for curve in curves])
-    row, column = np.unravel_index(ranges.argmax(), ranges.shape)
+    row, column = map(int, np.unravel_index(ranges.argmax(), ranges.shape))
     return (
         f"Seeds differ most, by {ranges[row, column]:.2f} nats, at lr "
         f"{curves[row].lrs[column]:g} of {told(curves[row].setting)}."
