@@ -49,6 +49,8 @@ def test_the_part_at_a_small_scale(tmp_path: Path) -> None:
     assert (tmp_path / part.FIGURE).stat().st_size > 10_000
     text = part.section(found, QUICK)
     assert re.findall(r"^##+ .*$", text, re.MULTILINE) == list(part.HEADINGS)
+    assert text.count("| 0 of 1 |") == 4
+    assert "All best cells hold" in text
     # One seed decides nothing.
     assert text.count(f"**{claims.OPEN}**") == 9
 
@@ -84,16 +86,33 @@ def made(name: str, *accuracy: list[list[float]]) -> grid.Grid:
     return grid.Grid(rule, values, 1 - values)
 
 
+def test_a_best_cell_that_fails_on_fresh_seeds_is_told() -> None:
+    values = np.ones(3)
+    best = [Best(values, values, values, values > 2) for _ in range(2)]
+    best[1] = replace(best[1], failed=np.array([True, False, True]))
+    said = part._lucky(part.Measured([made("sgd", WIDE[0]), made("adai", WIDE[0])], best))
+    assert "with Adai (2 of 3)" in said
+    assert "SGD" not in said
+
+
 def test_good_cells() -> None:
     seed = [[0.90, 0.94], [0.95, 0.9401], [0.3, 0.93]]
     one = made("sgd", seed, [[0.9, 0.94], [0.95, 0.9401], [0.3, 0.95]])
     assert one.basin.tolist() == [[False, True], [True, True], [False, True]]
     assert one.basins.sum((1, 2)).tolist() == [3, 4]
     assert one.setting == (1.0, 1e-4)
-    assert one.touches_edge
     assert grid.decades(one.basins[0]) == pytest.approx(2 / 3)
     assert one.centres()[0] == pytest.approx(10 ** (-1 / 3))
-    assert not made("sgd", [[0.5, 0.5], [0.9, 0.5], [0.5, 0.5]]).touches_edge
+
+
+@pytest.mark.parametrize(
+    ("place", "touches"), [((1, 1), False), ((0, 1), True), ((1, 0), True), ((1, 2), True)]
+)
+def test_good_cells_at_an_edge(place: tuple[int, int], touches: bool) -> None:
+    accuracy = np.full((1, 3, 3), 0.5)
+    accuracy[0][place] = 0.9
+    rule = grid.Rule("sgd", (0.1, 1.0, 10.0), decays=(1e-4, 1e-3, 1e-2))
+    assert grid.Grid(rule, accuracy, 1 - accuracy).touches_edge is touches
 
 
 def test_of_equally_good_cells_the_one_with_the_lower_loss_is_best() -> None:
@@ -131,7 +150,7 @@ def test_more_good_cells(ours: Any, theirs: Any, verdict: str) -> None:
 )
 def test_flatness(factor: float, flatter: str, as_flat: str) -> None:
     values = np.array([1.0, 1.01, 0.99, 1.02, 0.98])
-    other = Best(values, values, values)
+    other = Best(values, values, values, values > 2)
     one = replace(other, curvature=factor * values)
     assert claims._flatter("", one, other).verdict == flatter
     assert claims._as_flat("", one, other).verdict == as_flat

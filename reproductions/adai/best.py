@@ -27,11 +27,13 @@ class Best:
         loss: mean training loss of the last epoch.
         curvature: top eigenvalue of the Hessian of the loss, without decay, on all training
             images; NaN where a run diverged.
+        failed: whether a run fails by sweeper's verdict.
     """
 
     accuracy: np.ndarray
     loss: np.ndarray
     curvature: np.ndarray
+    failed: np.ndarray
 
 
 def measure(task: Task, grids: Sequence[Grid], scale: Scale, progress: Progress) -> list[Best]:
@@ -54,6 +56,7 @@ def measure(task: Task, grids: Sequence[Grid], scale: Scale, progress: Progress)
                 np.array([accuracy_of(run) for run in runs]),
                 np.array([run.loss[-task.epoch_steps :].mean() for run in runs]),
                 np.array([_curvature(whole, end) for end in ends]),
+                np.array([run.failed for run in runs]),
             )
         )
     return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from reproductions.adai.best import Best
 from reproductions.adai.grid import Grid, decades
+from reproductions.stability import wording
 
 YES, NO, OPEN = "reproduced", "not reproduced", "not decided by the spread"
 # A ratio of curvatures up to which two ends count as equally flat.
@@ -86,9 +87,12 @@ def _as_flat(text: str, one: Best, other: Best) -> Claim:
 
 def _curvatures(one: Best, other: Best) -> str:
     mean, error = difference(np.log(one.curvature), np.log(other.curvature))
-    span = _ERRORS * error
-    low, high = np.exp(mean - span), np.exp(mean + span)
-    return f"curvature {np.exp(mean):.2f} times as large ({low:.2f} to {high:.2f})"
+    low, high = np.exp(mean - _ERRORS * error), np.exp(mean + _ERRORS * error)
+    ours, theirs = (wording.loss(float(at.loss.mean())) for at in (one, other))
+    return (
+        f"curvature {np.exp(mean):.2f} times as large ({low:.2f} to {high:.2f}), at training "
+        f"losses {ours} and {theirs}"
+    )
 
 
 def _wider(text: str, one: Grid, other: Grid) -> Claim:

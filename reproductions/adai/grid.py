@@ -88,8 +88,8 @@ class Grid:
 
     @property
     def touches_edge(self) -> bool:
-        """Whether the good cells reach the lowest or highest lr: there may be more outside."""
-        return bool(self.basin[[0, -1]].any())
+        """Whether good cells lie at an end of lr or decay: there may be more outside."""
+        return bool(self.basin[[0, -1]].any() or self.basin[:, [0, -1]].any())
 
     def centres(self) -> np.ndarray:
         """Geometric mean of the lr of the good cells, by seed, `[seeds]`."""
