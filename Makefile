@@ -4,8 +4,9 @@
 # make check   set up, format, lint, types, import contract
 # make ui      open the MLflow UI on the finished sweeps
 # make bench   the side-by-side benchmark (minutes)
-# make reproduce PART=stability   regenerate its section of docs/reproductions.md (half an hour;
-#                                  landscapes and batch_size take minutes)
+# make reproduce PART=stability   regenerate its section of docs/reproductions.md (half an hour); the
+#              other parts: landscapes batch_size adai multitask workflow lr_sensitivity policies
+#              (2 to 20 minutes each)
 
 PYTHON ?= python3
 VENV := .venv

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 
 from reproductions import page
+from reproductions.adai import part as adai
 from reproductions.batch_size import part as batch_size
 from reproductions.landscapes import part as landscapes
+from reproductions.lr_sensitivity import part as lr_sensitivity
 from reproductions.multitask import part as multitask
 from reproductions.policies import part as policies
 from reproductions.progress import Progress
@@ -24,8 +26,10 @@ PARTS = {
     "stability": stability.make,
     "landscapes": landscapes.make,
     "batch_size": batch_size.make,
+    "adai": adai.make,
     "multitask": multitask.make,
     "workflow": workflow.make,
+    "lr_sensitivity": lr_sensitivity.make,
     "policies": policies.make,
 }
 

@@ -55,6 +55,7 @@ class Outcome:
         loss: `[T]` float64, NaN from the first non-finite loss on.
         verdict: see sweeper.stability.verdict.
         rows: state by number of updates made.
+        metrics: of the task's `evaluate` at the end; none where the loss is not finite.
     """
 
     order: Order
@@ -62,6 +63,7 @@ class Outcome:
     loss: np.ndarray
     verdict: dict[str, Any]
     rows: dict[int, SavedRow]
+    metrics: dict[str, float]
 
     @property
     def failed(self) -> bool:
@@ -82,7 +84,8 @@ def train(
         for at, i in enumerate(chosen):
             loss = _until_non_finite(losses[:, at])
             verdict = judge(task, configurations[at], loss, dtype)
-            found[i] = Outcome(orders[i], configurations[at], loss, verdict, rows[at])
+            metrics = pack.evaluate(pack.runs()[at]) if np.isfinite(loss).all() else {}
+            found[i] = Outcome(orders[i], configurations[at], loss, verdict, rows[at], metrics)
     return [found[i] for i in range(len(orders))]
 
 

@@ -1,0 +1,1 @@
+"""LR sensitivity of a small language model (Wortsman et al. 2023)."""
