@@ -152,7 +152,8 @@ def _spread(values: np.ndarray, form: str) -> str:
 def _edges(grids: Sequence[grid.Grid]) -> str:
     cut = [_NAMES[one.rule.name] for one in grids if one.touches_edge]
     return (
-        f" The good cells of {wording.listing(cut)} reach the edge of the grid, in lr or decay: there may be more."
+        f" The good cells of {wording.listing(cut)} reach the edge of the grid, in lr or decay: "
+        "there may be more."
         if cut
         else ""
     )

@@ -78,9 +78,9 @@ def section(found: Sequence[Pick]) -> str:
 The goal of the whole: six tasks, each with one real sweep over the space of its file in
 search_spaces/ (the CNN over that of the MLP), with a small budget and two seeds: {_budgets()}.
 For sweeper's own recommendation its best four are tested at {LONGER} times the horizon on five
-seeds of their own, for at most twice the run-steps of the search. What each ranking puts first is trained anew on {seeds} fresh seeds, at {LONGER} times the horizon. A cell
-says how many of these runs fail, and the median of their tail loss (the mean of the worst tenth of
-the last fifth).
+seeds of their own, for at most twice the run-steps of the search. What each ranking puts first is
+trained anew on {seeds} fresh seeds, at {LONGER} times the horizon. A cell says how many of these
+runs fail, and the median of their tail loss (the mean of the worst tenth of the last fifth).
 
 {page.table(head, rows)}
 
