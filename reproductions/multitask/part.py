@@ -232,7 +232,8 @@ def _restarted(again: Restart) -> str:
         f"{_name(again.cell)}, which climbs highest, from step {again.step:,}): the highest mean "
         f"of an epoch is {_highest(whole):.3g} where it went on, and "
         f"{wording.listing([f'{climb:.3g}' for climb in climbs])} in "
-        f"{wording.plural(len(climbs), 'restarted run')}. " + _same(_highest(whole), climbs)
+        f"{wording.plural(len(climbs), 'restarted run')}. "
+        + (_same(_highest(whole), climbs) if again.cell.outcome.failed else _NO_FAILURE)
     )
 
 
