@@ -131,7 +131,7 @@ def _start(
     compiled: bool,
 ) -> Pack:
     # Few capacities, so that compiled code is found again.
-    capacity = next(k for k in (1, 4, 16, _MOST_SLOTS) if k >= len(orders))
+    capacity = next(k for k in (1, 4, 16, 32, _MOST_SLOTS) if k >= len(orders))
     pack = Pack(
         task,
         configurations[0].program,
