@@ -42,6 +42,12 @@ def test_every_link_of_the_documentation_resolves() -> None:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_every_search_space_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    listed = re.findall(r"^\| `(\w+\.yaml)` \|", index, re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "search_spaces").iterdir())
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", index)}
