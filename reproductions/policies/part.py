@@ -169,8 +169,8 @@ def _tested(found: Sequence[Pick]) -> str:
     )
     runs = sum(len(one.outcomes) for one in found if one.policy == "robust")
     text = (
-        f"Of sweeper's {runs} runs {before} fail with what the search alone puts first, and {after} "
-        "with what is recommended after the test of the winners. "
+        f"Of sweeper's {runs} runs {before} fail with what the search alone puts first, and "
+        f"{after} with what is recommended after the test of the winners. "
     )
     if after:
         text += (
