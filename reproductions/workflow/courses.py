@@ -20,7 +20,7 @@ from sweeper.spec import load
 from sweeper.tasks.bundled import digits_cnn
 
 FILE = Path(__file__).parent.parent.parent / "search_spaces" / "workflow.yaml"
-HORIZON, TRIALS, SEEDS = 1_000, 40, 4
+HORIZON, TRIALS, SEEDS = 1_000, 64, 4
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 JOKE = "the joke"
 _LEAST = 12  # trials at a small scale: some of most schedules
@@ -70,6 +70,7 @@ def _sweep(scale: Scale, progress: Progress) -> list[dict[str, Any]]:
     trials = max(_LEAST, scale.count(TRIALS))
     progress.say(f"workflow: range tests, and a sweep of {trials} trials")
     settings = [f"budget.trials={trials}", f"horizon={scale.steps(HORIZON)}", "stress.top=0"]
+    settings.append("search.sampler=qmc")  # as many settings of every kind
     if scale.factor < 1:
         settings += ["lr_range.settings=2", "lr_range.seeds=1", "lr_range.steps=40"]
     with tempfile.TemporaryDirectory(prefix="reproduction-") as folder:

@@ -82,9 +82,10 @@ def section(methods: Sequence[Method]) -> str:
 A talk of 2018 on learning rates jokes that 3e-4 is the best one for Adam, and recommends a range
 test, then cyclical learning rates (Smith 2015), warm restarts (Loshchilov & Hutter 2016) or 1cycle
 (Smith & Topin 2017), with decoupled weight decay. `search_spaces/workflow.yaml` is that as one
-sweep on the small CNN on digits: `lr: auto` and `base: auto` come from the range test. The best
-setting of every optimizer and schedule is then trained anew on {seeds} fresh seeds with its
-schedule stretched over other horizons. Cells: held-out accuracy in percent with its standard
+sweep on the small CNN on digits: `lr: auto` and `base: auto` come from the range test. (The file
+searches with TPE, which soon leaves what is behind; here it is `qmc`, so that every schedule has
+about as many settings to choose from.) The best setting of every optimizer and schedule is then
+trained anew on {seeds} fresh seeds with its schedule stretched over other horizons. Cells: held-out accuracy in percent with its standard
 deviation over the seeds, and the median tail loss.
 
 {page.table(head, [_row(one, horizons) for one in ordered])}
