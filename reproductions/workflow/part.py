@@ -85,8 +85,8 @@ test, then cyclical learning rates (Smith 2015), warm restarts (Loshchilov & Hut
 sweep on the small CNN on digits: `lr: auto` and `base: auto` come from the range test. (The file
 searches with TPE, which soon leaves what is behind; here it is `qmc`, so that every schedule has
 about as many settings to choose from.) The best setting of every optimizer and schedule is then
-trained anew on {seeds} fresh seeds with its schedule stretched over other horizons. Cells: held-out
-accuracy in percent with its standard deviation over the seeds, and the median tail loss.
+trained anew on {seeds} fresh seeds with its schedule stretched over other horizons. Cells:
+held-out accuracy in percent with its standard deviation over the seeds, and the median tail loss.
 
 {page.table(head, [_row(one, horizons) for one in ordered])}
 
