@@ -79,7 +79,7 @@ def test_policies_on_one_task() -> None:
 
 
 def _method(name: str, accuracy: dict[int, float], **config: object) -> courses.Method:
-    optimizer, _, schedule = name.partition(", ")
+    optimizer, _, schedule = name.partition(" ")
     whole = {"optimizer": optimizer, "schedule": {"kind": schedule}, "lr": 0.1, **config}
     seeds = np.array([-0.001, 0.001])
     return courses.Method(
@@ -90,28 +90,28 @@ def _method(name: str, accuracy: dict[int, float], **config: object) -> courses.
 
 
 def test_the_workflow_says_who_is_faster() -> None:
-    joke = replace(_method("adam, constant", {100: 0.5, 400: 0.9}), name=courses.JOKE, rank=None)
-    fast = _method("sgdw, onecycle", {100: 0.95, 400: 0.97})
-    slow = _method("sgdw, constant", {100: 0.80, 400: 0.94})
+    joke = replace(_method("adam constant", {100: 0.5, 400: 0.9}), name=courses.JOKE, rank=None)
+    fast = _method("sgdw onecycle", {100: 0.95, 400: 0.97})
+    slow = _method("sgdw constant", {100: 0.80, 400: 0.94})
     text = workflow.section([joke, fast, slow])
-    assert "reached by sgdw, onecycle with 100 steps (4 times fewer)" in text
-    assert "by sgdw, constant with as many." in text
+    assert "reached by sgdw onecycle with 100 steps (4 times fewer)" in text
+    assert "by sgdw constant with as many." in text
     assert (
         "within a standard deviation of that with 400 steps; 1cycle is with 100: 4 times" in text
     )
     assert "95.0 ± 0.1; no tail" in text  # a run has none
-    late = _method("sgdw, onecycle", {100: 0.79, 400: 0.95})
+    late = _method("sgdw onecycle", {100: 0.79, 400: 0.95})
     text = workflow.section([joke, late, slow])
     assert "1cycle is with 400, no fewer, so it isn't shown." in text
-    text = workflow.section([joke, _method("sgdw, onecycle", {100: 0.1, 400: 0.2}), slow])
-    assert "Not reached by sgdw, onecycle." in text
+    text = workflow.section([joke, _method("sgdw onecycle", {100: 0.1, 400: 0.2}), slow])
+    assert "Not reached by sgdw onecycle." in text
     assert "1cycle is at no horizon" in text
-    near, equal = (_method(f"sgdw, {name}", {100: accuracy, 400: 0.94}) for name, accuracy in
+    near, equal = (_method(f"sgdw {name}", {100: accuracy, 400: 0.94}) for name, accuracy in
                    (("constant", 0.9385), ("onecycle", 0.9395)))  # fmt: skip
     text = workflow.section([joke, equal, near])
     assert "is with 100, but there the two differ by no more than their seeds do." in text
     # A constant lr that is there as early leaves nothing to be shown.
-    text = workflow.section([joke, fast, _method("sgdw, constant", {100: 0.94, 400: 0.94})])
+    text = workflow.section([joke, fast, _method("sgdw constant", {100: 0.94, 400: 0.94})])
     assert "1cycle is with 100, no fewer" in text
 
 

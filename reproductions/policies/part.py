@@ -80,7 +80,9 @@ search_spaces/ (the CNN over that of the MLP), with a small budget and two seeds
 For sweeper's own recommendation its best four are tested at {LONGER} times the horizon on five
 seeds of their own, for at most twice the run-steps of the search. What each ranking puts first is
 trained anew on {seeds} fresh seeds, at {LONGER} times the horizon. A cell says how many of these
-runs fail, and the median of their tail loss (the mean of the worst tenth of the last fifth).
+runs fail, and the median of their tail loss (the mean of the worst tenth of the last fifth). It is
+one search each, and TPE learns from whatever has ended by then: another run of this part draws
+other settings, so that a few runs more or less say little.
 
 {page.table(head, rows)}
 

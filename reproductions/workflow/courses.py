@@ -31,7 +31,7 @@ class Method:
     """An optimizer with a schedule, and the best setting that the sweep found for it.
 
     Args:
-        name: such as `adamw, onecycle`; JOKE for Adam with 3e-4.
+        name: such as `adamw onecycle`; JOKE for Adam with 3e-4.
         rank: of that setting in the sweep; None for the joke.
         trials: of the sweep that had this optimizer and schedule.
         accuracy: held-out accuracy by horizon, `[seeds]`.
@@ -86,9 +86,7 @@ def _bests(
     for row in ranking:
         config = row["config"]
         if row["origin"] == "search":
-            found.setdefault(f"{config['optimizer']}, {config['schedule']['kind']}", []).append(
-                row
-            )
+            found.setdefault(f"{config['optimizer']} {config['schedule']['kind']}", []).append(row)
     joke = next(row["config"] for row in ranking if row["origin"] == "baseline")
     kinds = [
         (name, int(rows[0]["rank"]), len(rows), rows[0]["config"])
