@@ -73,7 +73,7 @@ def test_shipped_spaces_load(path: Path) -> None:
 def test_there_are_shipped_spaces() -> None:
     assert [path.stem for path in SHIPPED] == [
         "adai", "batch_size", "char_lm", "digits", "logistic", "multitask", "perceptron",
-        "workflow",
+        "saddle", "valley", "workflow",
     ]  # fmt: skip
 
 

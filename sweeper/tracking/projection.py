@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sweeper.spec import SweepSpec
@@ -22,8 +23,8 @@ from sweeper.tracking.store import Found, Point, Store
 
 _PROGRESS_EVERY_S = 10.0
 _NOTES = 200
-# Before each attempt to keep the artifacts; a launch waits for them.
-_WAITS_S = (0.0, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0)
+# After each failed attempt to keep an artifact; a launch waits for them.
+_WAITS_S = (0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0)
 # A folder that isn't there or not ours, a client of a store that isn't installed: so it stays.
 _LASTING = (PermissionError, FileNotFoundError, NotADirectoryError, ImportError)
 _RANKED = 100
@@ -183,28 +184,37 @@ class Projection:
 
     def _attach_results(self) -> None:
         """Keep report and recommendation with the run of the sweep, or say there why not."""
-        for wait_s in _WAITS_S:
-            time.sleep(wait_s)
+        left, waits, said = self._results(), iter(_WAITS_S), "kept"
+        while left:
             try:
-                self._attach()
-                said = "kept"
-                break
+                left[0]()
+                del left[0]
+                waits = iter(_WAITS_S)
             # A server may keep its artifacts where this machine must not write, or in a store
             # whose client or keys it lacks: any error. They are in the folder of the sweep, too.
             except Exception as error:
-                said = f"not kept: {backoff.said(error, self._spec.tracking.uri)}"
-                if isinstance(error, _LASTING):
+                wait_s = None if isinstance(error, _LASTING) else next(waits, None)
+                if wait_s is None:
+                    said = f"not kept: {backoff.said(error, self._spec.tracking.uri)}"
                     break
+                time.sleep(wait_s)
         if self._parent.tags.get(content.ARTIFACTS, "kept") != said:
             self._store.log(self._parent, tags={content.ARTIFACTS: said})
 
-    def _attach(self) -> None:
-        if self._best is not None:  # else the file is of an earlier, shorter sweep
-            self._store.attach_file(self._parent, self._spec.folder / "recommended.json")
-            run = self._children[self._best["trial"]]
-            config = json.dumps(self._best["config"], indent=2)
-            self._store.attach_text(run, "config.json", config)
-        self._store.attach(self._parent, self._spec.folder / "report")
+    def _results(self) -> list[Callable[[], None]]:
+        """Sends each of them."""
+        send, parent, folder = self._store.attach_file, self._parent, self._spec.folder
+        files = sorted((folder / "report").glob("*"))
+        report: list[Callable[[], None]] = [partial(send, parent, f, "report") for f in files]
+        if self._best is None:  # recommended.json is of an earlier, shorter sweep
+            return report
+        run = self._children[self._best["trial"]]
+        config = json.dumps(self._best["config"], indent=2)
+        return [
+            partial(send, parent, folder / "recommended.json"),
+            partial(self._store.attach_text, run, "config.json", config),
+            *report,
+        ]
 
     # The run of the sweep
 

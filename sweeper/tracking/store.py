@@ -183,15 +183,10 @@ class Store:
             run.id, point.name, point.value, run.started, point.step, synchronous=True
         )
 
-    def attach(self, run: Found, folder: Path) -> None:
-        """Copy the files of a folder, where there are any, to the artifacts of a run."""
-        if folder.is_dir() and any(folder.iterdir()):
-            self._client.log_artifacts(run.id, str(folder), folder.name)
-
-    def attach_file(self, run: Found, file: Path) -> None:
-        """Copy a file, where it is there, to the top of the artifacts of a run."""
+    def attach_file(self, run: Found, file: Path, place: str | None = None) -> None:
+        """Copy a file, where it is there, to the artifacts of a run: to the top, or a folder."""
         if file.is_file():
-            self._client.log_artifact(run.id, str(file))
+            self._client.log_artifact(run.id, str(file), place)
 
     def attach_text(self, run: Found, name: str, text: str) -> None:
         """Write a text to the artifacts of a run."""

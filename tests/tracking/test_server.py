@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import tracked_sweep as ts
 
-from sweeper.tracking import backoff, process
+from sweeper.tracking import backoff, process, projection
 from sweeper.tracking.store import Store, check_reachable, resolve_uri
 
 pytestmark = [
@@ -57,6 +57,7 @@ def folder(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_POLL_S", 0.05)
     monkeypatch.setattr(backoff, "FIRST_S", 0.05)
     monkeypatch.setattr(backoff, "LONGEST_S", 0.5)
+    monkeypatch.setattr(projection, "_WAITS_S", (0.05,) * len(projection._WAITS_S))
     return ts.copy(finished, tmp_path / "sweeps")
 
 
@@ -123,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
             self.say(answer.status, content, length=len(content) + 10)
         self.close_connection = True
 
-    do_POST = do_GET
+    do_POST = do_PUT = do_GET
 
     def say(self, status: int, content: bytes, length: int | None = None) -> None:
         self.send_response(status)

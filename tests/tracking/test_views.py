@@ -171,29 +171,36 @@ def test_a_running_sweep_shows_its_health(folder):
 
 
 def test_artifacts_are_kept_at_a_later_attempt(folder, monkeypatch):
-    kept, waited, fates = Store.attach_file, [], [OSError("busy"), RuntimeError("later"), None]
+    """Each of them until it arrives, and no more; what arrives gives the next one its patience."""
+    waited, sent, send = [], [], Store.attach_file
+    fates = {"recommended.json": [OSError("busy")] * 3, "report.html": [RuntimeError("late")] * 6}
+    report = folder.path / "report"
+    report.mkdir(exist_ok=True)
+    (report / "report.html").write_text("<p>")
 
-    def waver(self, run, file):
-        if error := fates.pop(0):
-            raise error
-        kept(self, run, file)
+    def wavering(self, run, file, *place):
+        sent.append(file.name)
+        if fates.get(file.name):
+            raise fates[file.name].pop()
+        send(self, run, file, *place)
 
-    monkeypatch.setattr(Store, "attach_file", waver)
+    monkeypatch.setattr(Store, "attach_file", wavering)
     monkeypatch.setattr("sweeper.tracking.projection.time.sleep", waited.append)
     ts.project(folder, Store(uri_of(folder)))
-    assert waited == [0, 1, 2]
+    assert waited == [0.5, 1, 2, 0.5, 1, 2, 4, 4, 4]
+    assert (sent.count("recommended.json"), sent.count("report.html")) == (4, 7)
     assert "sweeper.artifacts" not in ts.parent(ts.everything(uri_of(folder)))["tags"]
 
 
 def test_artifacts_that_cannot_be_kept_are_said(folder, monkeypatch):
-    def refuse(self, run, file):
+    def refuse(self, run, file, *place):
         raise PermissionError(f"no room for {file.name}")
 
     monkeypatch.setattr(Store, "attach_file", refuse)
     waited = []
     monkeypatch.setattr("sweeper.tracking.projection.time.sleep", waited.append)
     ts.project(folder, Store(uri_of(folder)))
-    assert waited == [0]  # what is forbidden stays so
+    assert waited == []  # what is forbidden stays so
     tags = ts.parent(ts.everything(uri_of(folder)))["tags"]
     assert "no room for recommended.json" in tags["sweeper.artifacts"]
     monkeypatch.undo()
