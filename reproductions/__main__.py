@@ -23,14 +23,14 @@ from reproductions.stability import part as stability
 from reproductions.workflow import part as workflow
 
 PARTS = {
-    "stability": stability.make,
-    "landscapes": landscapes.make,
-    "batch_size": batch_size.make,
-    "adai": adai.make,
-    "multitask": multitask.make,
-    "workflow": workflow.make,
-    "lr_sensitivity": lr_sensitivity.make,
-    "policies": policies.make,
+    "stability": stability,
+    "landscapes": landscapes,
+    "batch_size": batch_size,
+    "adai": adai,
+    "multitask": multitask,
+    "workflow": workflow,
+    "lr_sensitivity": lr_sensitivity,
+    "policies": policies,
 }
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(1)
     docs = arguments.docs or (page.DOCS if arguments.scale == 1 else Path("build/reproductions"))
     progress = Progress()
-    text = PARTS[arguments.part](Scale(arguments.scale), progress, docs / "figures")
+    text = PARTS[arguments.part].make(Scale(arguments.scale), progress, docs / "figures")
     command = f"make reproduce PART={arguments.part}"
     command += "" if arguments.scale == 1 else f" SCALE={arguments.scale:g}"
     closing = page.made_with(command, progress.seconds)

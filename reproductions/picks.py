@@ -18,8 +18,6 @@ from sweeper.study.database import STRESS
 from sweeper.study.standing import order, results_of
 from sweeper.tasks.task import Task
 
-# Seeds that no search has seen.
-FRESH = (100, 101, 102, 103, 104)
 POLICIES = {
     "best": "lowest loss",
     "final": "final loss",

@@ -79,7 +79,7 @@ def train(
     for chosen in packs(orders, parsed):
         part = [orders[i] for i in chosen]
         configurations = [parsed[i] for i in chosen]
-        pack = _start(task, part, configurations, dtype, compiled)
+        pack = begin(task, part, configurations, dtype=dtype, compiled=compiled)
         losses, rows = _train(pack, part)
         for at, i in enumerate(chosen):
             loss = _until_non_finite(losses[:, at])
@@ -123,13 +123,16 @@ def packs(orders: Sequence[Order], parsed: Sequence[Configuration]) -> Iterator[
             yield members[first : first + _MOST_SLOTS]
 
 
-def _start(
+def begin(
     task: Task,
     orders: Sequence[Order],
     configurations: Sequence[Configuration],
-    dtype: str,
-    compiled: bool,
+    *,
+    dtype: str = "float32",
+    compiled: bool = True,
+    sample_every: int = UNIT,
 ) -> Pack:
+    """A pack of runs of one update rule, each at its beginning; slots in the order of `orders`."""
     # Few capacities, so that compiled code is found again.
     capacity = next(k for k in (1, 4, 16, 32, _MOST_SLOTS) if k >= len(orders))
     pack = Pack(
@@ -138,7 +141,7 @@ def _start(
         capacity,
         machine_for("cpu", dtype, compiled=compiled),
         extras=extras_of(configurations),
-        sample_every=UNIT,
+        sample_every=sample_every,
     )
     for i, (order, configuration) in enumerate(zip(orders, configurations, strict=True)):
         until = order.made + order.horizon

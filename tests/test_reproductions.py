@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from reproductions import page
+from reproductions.__main__ import PARTS
 from reproductions.divisor import Divisor, lanczos, least_squares
 from reproductions.progress import Progress
 from reproductions.runs import Order, rise, train
 from reproductions.scale import Scale
-from reproductions.stability import optimizer_tables, optimizers, part, problem
+from reproductions.stability import optimizer_tables, optimizers, problem
 
 QUICK = Scale(0.2, compiled=False)
 WANTED = ("Adam, its defaults", "AMSGrad", "SGD, momentum 0.9, lr 1e-4", "Adam, eps 0.1")
@@ -38,14 +39,25 @@ def test_the_optimizers_at_a_small_scale() -> None:
     assert "None of the 3 runs that hold was forecast to fail." in text
 
 
-def test_the_page_has_every_section_that_the_code_generates() -> None:
-    section = page.read("stability")
+@pytest.mark.parametrize("name", PARTS)
+def test_the_page_has_every_section_that_the_code_generates(name: str) -> None:
+    section = page.read(name)
     headings = [line for line in section.splitlines() if re.match(r"##+ ", line)]
-    assert headings == list(part.HEADINGS)
+    assert headings == list(PARTS[name].HEADINGS)
     figures = re.findall(r"\]\((figures/[^)]+)\)", section)
-    assert len(figures) == 4
+    assert figures
     assert all((page.DOCS / figure).exists() for figure in figures)
-    assert "`make reproduce PART=stability`" in section
+    assert f"`make reproduce PART={name}`" in section
+    tables = [line for line in section.splitlines() if line.startswith("|")]
+    assert tables
+    assert not any("nan" in line or "||" in line for line in tables)
+
+
+def test_no_figure_is_left_over() -> None:
+    """Those of a part begin with its name, and the page shows each of them."""
+    made = [path.name for path in (page.DOCS / "figures").iterdir()]
+    ours = {name for name in made if name.startswith(tuple(PARTS))}
+    assert ours == set(re.findall(r"\]\(figures/([^)]+)\)", page.PAGE.read_text()))
 
 
 def test_a_section_replaces_itself_and_leaves_the_others(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions import page
 from reproductions.adai import claims, grid, part
 from reproductions.adai.best import Best
 from reproductions.progress import Progress
@@ -21,14 +20,6 @@ from sweeper.tasks.layout import Layout
 QUICK = Scale(0.05, compiled=False)
 _WHOLE = digits_cnn.build(channels=2, batch_size=16)
 TASK = replace(_WHOLE, data=tuple(part[:160] for part in _WHOLE.data))
-
-
-def test_the_page_has_every_section_that_the_code_generates() -> None:
-    section = page.read("adai")
-    assert re.findall(r"^##+ .*$", section, re.MULTILINE) == list(part.HEADINGS)
-    assert f"](figures/{part.FIGURE})" in section
-    assert (page.DOCS / "figures" / part.FIGURE).exists()
-    assert "`make reproduce PART=adai`" in section
 
 
 def test_the_part_at_a_small_scale(tmp_path: Path) -> None:

@@ -5,22 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from reproductions import page
 from reproductions.batch_size import cost, outcome, part, problem, training
 from reproductions.scale import Scale
 from sweeper.tasks.bundled import digits
 from sweeper.tasks.layout import Layout
 
 QUICK = Scale(0.02, compiled=False)
-
-
-def test_the_page_has_every_section_that_the_code_generates() -> None:
-    section = page.read("batch_size")
-    assert re.findall(r"^##+ .*$", section, re.MULTILINE) == list(part.HEADINGS)
-    assert f"](figures/{outcome.FIGURE})" in section
-    assert (page.DOCS / "figures" / outcome.FIGURE).exists()
-    assert "`make reproduce PART=batch_size`" in section
 
 
 def costs(task: str, updates: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> list[cost.Cost]:
@@ -114,3 +106,13 @@ def test_a_difference_within_its_error_does_not_count() -> None:
     said = outcome._claims("equal epochs", [small, full], 4)
     assert "generalise better is **not** seen (" in said
     assert "end flatter is **not** seen (" in said
+
+
+def test_held_out_metrics_are_those_of_the_model() -> None:
+    task = digits.build(batch_size=8)
+    model = task.initial(5)
+    theta = Layout.of(model).flatten(model)
+    assert task.evaluate is not None
+    with torch.no_grad():
+        wanted = dict(task.evaluate(model.eval()))
+    assert training.held_out(task, theta) == pytest.approx(wanted, rel=1e-12)

@@ -1,6 +1,5 @@
 """The part `landscapes` of docs/reproductions.md, at a small scale."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions import page
 from reproductions.landscapes import (
     constant_lr,
     escape,
     flat_minima,
     optimizers,
-    part,
     paths,
     running_mean,
     slips,
@@ -25,17 +22,6 @@ from reproductions.scale import Scale
 from sweeper.tasks.bundled import saddle, valley
 
 QUICK, QUIET = Scale(0.05, compiled=False), Progress(quiet=True)
-
-
-def test_the_page_has_every_section_that_the_code_generates() -> None:
-    section = page.read("landscapes")
-    assert re.findall(r"^##+ .*$", section, re.MULTILINE) == list(part.HEADINGS)
-    figures = re.findall(r"\]\((figures/[^)]+)\)", section)
-    assert figures == [f"figures/{one.FIGURE}" for one in (running_mean, optimizers)]
-    assert all((page.DOCS / figure).exists() for figure in figures)
-    assert "`make reproduce PART=landscapes`" in section
-    tables = [line for line in section.splitlines() if line.startswith("|")]
-    assert all("nan" not in line and "||" not in line for line in tables)
 
 
 def test_a_path_is_that_of_torch() -> None:

@@ -1,6 +1,5 @@
 """The part `lr_sensitivity` of docs/reproductions.md, at a small scale."""
 
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions import page
 from reproductions.lr_sensitivity import part
 from reproductions.lr_sensitivity.curves import SETTINGS, Curve, Setting, measure
 from reproductions.lr_sensitivity.effects import Effect, effects
@@ -21,14 +19,6 @@ from sweeper.tasks.bundled import char_lm
 QUICK = Scale(0.05, compiled=False)
 LRS = (1e-3, 1e-2, 1.0)
 TASK = char_lm.build(width=8, layers=1, length=8, batch_size=4)
-
-
-def test_the_page_has_every_section_that_the_code_generates() -> None:
-    section = page.read("lr_sensitivity")
-    assert re.findall(r"^##+ .*$", section, re.MULTILINE) == list(part.HEADINGS)
-    assert f"](figures/{part.FIGURE})" in section
-    assert (page.DOCS / "figures" / part.FIGURE).exists()
-    assert "`make reproduce PART=lr_sensitivity`" in section
 
 
 def test_the_part_at_a_small_scale(tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from reproductions import held_out, page, picks, wording
+from reproductions import picks, wording
 from reproductions.multitask import grid
 from reproductions.multitask import part as multitask
 from reproductions.policies import part as policies
@@ -18,8 +17,6 @@ from reproductions.scale import Scale
 from reproductions.stability import problem
 from reproductions.workflow import courses
 from reproductions.workflow import part as workflow
-from sweeper.tasks.bundled import digits_cnn
-from sweeper.tasks.layout import Layout
 
 QUIET = Progress(quiet=True)
 ADAM = {"optimizer": "adam", "lr": 1e-2}
@@ -113,23 +110,3 @@ def test_the_workflow_says_who_is_faster() -> None:
     # A constant lr that is there as early leaves nothing to be shown.
     text = workflow.section([joke, fast, _method("sgdw constant", {100: 0.94, 400: 0.94})])
     assert "1cycle is with 100, no fewer" in text
-
-
-def test_held_out_metrics_are_those_of_the_model() -> None:
-    task = digits_cnn.build(channels=4)
-    model = task.initial(5)
-    theta = Layout.of(model).flatten(model)
-    assert task.evaluate is not None
-    with torch.no_grad():
-        wanted = dict(task.evaluate(model.eval()))
-    assert held_out.metrics(task, theta) == pytest.approx(wanted, rel=1e-12)
-
-
-@pytest.mark.parametrize("part", [multitask, workflow, policies])
-def test_the_page_has_the_section(part) -> None:
-    name = part.__name__.split(".")[1]
-    section = page.read(name)
-    assert [line for line in section.splitlines() if line.startswith("##")] == [*part.HEADINGS]
-    assert f"](figures/{part.FIGURE})" in section
-    assert (page.DOCS / "figures" / part.FIGURE).exists()
-    assert f"`make reproduce PART={name}`" in section

@@ -13,9 +13,8 @@ from reproductions.divisor import top_eigenvalue
 from reproductions.progress import Progress
 from reproductions.runs import Order, train
 from reproductions.scale import Scale
+from reproductions.seeds import fresh
 from sweeper.tasks.task import Task
-
-FRESH = (100, 101, 102, 103, 104)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Best:
 
 def measure(task: Task, grids: Sequence[Grid], scale: Scale, progress: Progress) -> list[Best]:
     """One for every grid; few runs, which compiling doesn't pay for."""
-    horizon, seeds = scale.steps(HORIZON), FRESH[: scale.count(len(FRESH))]
+    horizon, seeds = scale.steps(HORIZON), fresh(scale)
     progress.say(f"adai: the best cells on {len(seeds)} fresh seeds")
     orders = [
         Order(grid.rule.config(*grid.setting), horizon, seed, looks=(horizon,))

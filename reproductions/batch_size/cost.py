@@ -12,16 +12,14 @@ import numpy as np
 from reproductions import page
 from reproductions.batch_size.problem import FULL, SIZES, TASKS, named
 from reproductions.progress import Progress
+from reproductions.runs import UNIT, Order, begin
 from reproductions.scale import Scale
 from sweeper.lane.pack import Pack
-from sweeper.lane.run import Run
-from sweeper.optim.arena import extras_of
 from sweeper.optim.configuration import parse
 from sweeper.tasks.task import Task
-from sweeper.training import machine_for
 
 TITLE = "What an update and an epoch cost"
-REPEATS, CHUNK = 200, 20
+REPEATS, CHUNK = 200, UNIT
 # Seconds after which no further turn of a task is begun.
 _LONG_ENOUGH = 30.0
 
@@ -72,23 +70,14 @@ def _costs(name: str, tasks: Sequence[Task], scale: Scale) -> list[Cost]:
 
 
 def _start(task: Task, horizon: int, scale: Scale) -> Pack:
-    configuration = parse({"optimizer": "sgd", "lr": 1e-3})
-    pack = Pack(
-        task,
-        configuration.program,
-        1,
-        machine_for("cpu", "float32", compiled=scale.compiled),
-        extras=extras_of([configuration]),
-        sample_every=CHUNK,
-    )
-    pack.place(Run(0, 0, configuration.to_dict(), 0, horizon))
-    return pack
+    order = Order({"optimizer": "sgd", "lr": 1e-3}, horizon)
+    return begin(task, [order], [parse(order.config)], compiled=scale.compiled)
 
 
 def _timed(pack: Pack) -> float:
-    start = time.perf_counter()
+    begun = time.perf_counter()
     pack.train(CHUNK)
-    return time.perf_counter() - start
+    return time.perf_counter() - begun
 
 
 def _total(taken: list[list[float]]) -> float:

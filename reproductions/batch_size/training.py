@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reproductions import held_out
 from reproductions.batch_size.problem import FULL, SIZES, TASKS
 from reproductions.divisor import top_eigenvalue
 from reproductions.progress import Progress
 from reproductions.runs import UNIT, Order, Outcome, train
 from reproductions.scale import Scale
-from sweeper.tasks.layout import Layout
+from reproductions.seeds import spread
+from sweeper.tasks.layout import Form, Layout
 from sweeper.tasks.task import Task
 
 EPOCHS, UPDATES, SEEDS = 20, 1_800, 4
@@ -78,8 +78,8 @@ def measure(scale: Scale, progress: Progress) -> list[Course]:
 
 def _course(size: int, scale: Scale) -> Course:
     task = _BUILD(size)
-    epochs = _in_units(scale.count(EPOCHS) * task.epoch_steps)
-    updates = _in_units(UPDATES * scale.factor)
+    epochs = scale.unit(scale.count(EPOCHS) * task.epoch_steps)
+    updates = scale.unit(UPDATES * scale.factor)
     horizon = max(epochs, updates)
     looks = tuple(range(UNIT, horizon + 1, UNIT))
     orders = [
@@ -99,10 +99,6 @@ def _course(size: int, scale: Scale) -> Course:
         _at_target(size, runs, loss),
         (np.array(looks), np.array(curve)),
     )
-
-
-def _in_units(steps: float) -> int:
-    return max(1, round(steps / UNIT)) * UNIT
 
 
 def full_loss(task: Task) -> Callable[[Tensor], float]:
@@ -154,7 +150,7 @@ def _place(
     loss: Callable[[Tensor], float],
 ) -> Place:
     """Means over (updates, theta) of several seeds."""
-    scores = [held_out.metrics(_BUILD(size), theta) for _, theta in ends]
+    scores = [held_out(_BUILD(size), theta) for _, theta in ends]
     accuracy = np.array([one["held_out_accuracy"] for one in scores])
     whole = replace(_BUILD(FULL), batch_size=None)
     curvature = np.array([top_eigenvalue(whole, theta) for _, theta in ends])
@@ -165,14 +161,19 @@ def _place(
         _mean(loss(theta) for _, theta in ends),
         float(accuracy.mean()),
         _mean(one["held_out_loss"] for one in scores),
-        _spread(accuracy),
+        spread(accuracy),
         float(curvature.mean()),
-        _spread(curvature),
+        spread(curvature),
     )
 
 
-def _spread(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if values.size > 1 else 0.0
+def held_out(task: Task, theta: Tensor) -> dict[str, float]:
+    """What the task says of the model with parameters theta `[P]`, on data held out."""
+    model = task.initial(0)
+    Form(Layout.of(model)).load(model, theta, {})
+    assert task.evaluate is not None
+    with torch.no_grad():
+        return dict(task.evaluate(model.eval()))
 
 
 def _first_below(run: Outcome, loss: Callable[[Tensor], float]) -> float:

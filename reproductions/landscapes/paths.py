@@ -7,13 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from reproductions.runs import Order, packs
-from sweeper.lane.pack import Pack
-from sweeper.lane.run import Run
-from sweeper.optim.arena import extras_of
+from reproductions.runs import Order, begin, packs
 from sweeper.optim.configuration import Configuration, parse
 from sweeper.tasks.task import Task
-from sweeper.training import machine_for
 
 
 def follow(task: Task, orders: Sequence[Order]) -> np.ndarray:
@@ -31,18 +27,8 @@ def follow(task: Task, orders: Sequence[Order]) -> np.ndarray:
 def _together(task: Task, orders: Sequence[Order], parsed: Sequence[Configuration]) -> np.ndarray:
     """Of one update rule."""
     steps = orders[0].horizon
-    pack = Pack(
-        task,
-        parsed[0].program,
-        len(orders),
-        machine_for("cpu", "float64", compiled=False),
-        extras=extras_of(parsed),
-        sample_every=1,
-    )
-    slots = [
-        pack.place(Run(at, at, configuration.to_dict(), order.seed, steps))
-        for at, (order, configuration) in enumerate(zip(orders, parsed, strict=True))
-    ]
+    pack = begin(task, orders, parsed, dtype="float64", compiled=False, sample_every=1)
+    slots = [pack.runs()[at] for at in range(len(orders))]
     path = np.empty((len(orders), steps + 1, 2))
     path[:, 0] = pack.arena.theta[slots]
     for step in range(1, steps + 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sweeper.tasks.task import Task
 IMAGES, SIZE, CHANNELS = 2_000, 8, 4
 HORIZON, RESTARTS = 20_000, 3
 ASKED = (1e-4, 1e-4)
-# (lr, eps): the asker's, the same with the default eps, and ten times its lr.
+# eps by lr: the asker's lr, ten and a hundred times of it, and the tenth that was advised.
 LRS = {1e-2: (1e-8, 1e-1), 1e-3: (1e-8, 1e-4, 1e-1), 1e-4: (1e-8, 1e-4, 1e-3, 1e-2, 1e-1),
        1e-5: (1e-8, 1e-4)}  # fmt: skip
 LOOKS = (0.25, 0.5, 0.75, 1.0)
@@ -56,6 +57,12 @@ def task(images: int = IMAGES) -> Task:
     return multitask.build(images=images, size=SIZE, channels=CHANNELS)
 
 
+@cache
+def epoch() -> int:
+    """Steps of an epoch."""
+    return task().epoch_steps
+
+
 def measure(
     scale: Scale, progress: Progress, lrs: Mapping[float, Sequence[float]] = LRS
 ) -> list[Cell]:
@@ -63,7 +70,7 @@ def measure(
     horizon, settings = scale.steps(HORIZON), [(lr, eps) for lr in lrs for eps in lrs[lr]]
     progress.say(f"multitask: {len(settings)} settings, {horizon:,} steps")
     looks = tuple(scale.unit(share * horizon) for share in LOOKS)
-    orders = [Order(config(*one), horizon, looks=looks) for one in settings]
+    orders = [Order(_config(*one), horizon, looks=looks) for one in settings]
     outcomes = train(task(), orders, compiled=scale.compiled)
     progress.say("multitask: sharpness")
     prober = lanczos(replace(task(PROBED), batch_size=None), iterations=20, ahead=False)
@@ -86,7 +93,7 @@ def restart(cells: Sequence[Cell], scale: Scale, progress: Progress) -> Restart:
     return Restart(worst, step, train(task(), again, compiled=scale.compiled))
 
 
-def config(lr: float, eps: float) -> dict[str, Any]:
+def _config(lr: float, eps: float) -> dict[str, Any]:
     """Adam as TensorFlow has it: eps beside the uncorrected root."""
     return {"optimizer": "adam", "lr": lr, "eps": eps, "eps_hat": True}
 

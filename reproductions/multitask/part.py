@@ -12,6 +12,7 @@ from reproductions.multitask import grid
 from reproductions.multitask.grid import Cell, Restart
 from reproductions.progress import Progress
 from reproductions.scale import Scale
+from sweeper.stability.rolling import trailing_mean
 
 TITLE = 'A network with four heads: "Adam goes haywire after 200k batches"'
 HEADINGS = (f"## {TITLE}",)
@@ -61,25 +62,20 @@ def _draw_restart(ax: figures.Axes, again: Restart) -> None:
 
 def _curve(ax: figures.Axes, loss: np.ndarray, first: int, colour: str, label: str) -> None:
     """From the end of the first epoch on."""
-    smooth, epoch = _smooth(loss), grid.task().epoch_steps
+    smooth, epoch = _smooth(loss), grid.epoch()
     shown = np.arange(epoch, smooth.size, max(1, smooth.size // 1500))
     ax.plot(first + shown, smooth[shown], color=colour, lw=1.2, label=label)
 
 
 def _smooth(loss: np.ndarray) -> np.ndarray:
     """Trailing mean of an epoch, of fewer steps at the start."""
-    width = grid.task().epoch_steps
-    total = np.cumsum(np.insert(loss, 0, 0.0))
-    ends = np.arange(1, loss.size + 1)
-    starts = np.maximum(ends - width, 0)
-    mean: np.ndarray = (total[ends] - total[starts]) / (ends - starts)
-    return mean
+    return trailing_mean(loss, grid.epoch())
 
 
 def section(cells: Sequence[Cell], again: Restart) -> str:
     """The text."""
     horizon = cells[0].outcome.order.horizon
-    epochs = horizon / grid.task().epoch_steps
+    epochs = horizon / grid.epoch()
     looks = sorted(cells[0].sharpness)
     head = ["lr", "eps", f"loss at {min(1_000, horizon // 4):,}", "lowest", "at step", "tail loss",
             "decades climbed", "upward spikes", "verdict",
@@ -238,7 +234,7 @@ def _restarted(again: Restart) -> str:
 
 
 def _highest(loss: np.ndarray) -> float:
-    return float(np.nanmax(_smooth(loss)[grid.task().epoch_steps :]))
+    return float(np.nanmax(_smooth(loss)[grid.epoch() :]))
 
 
 def _same(whole: float, climbs: Sequence[float]) -> str:

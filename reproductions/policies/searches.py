@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reproductions import picks
+from reproductions import picks, seeds
 from reproductions.progress import Progress
 from reproductions.runs import Outcome
 from reproductions.scale import Scale
@@ -66,10 +66,11 @@ def _of(problem: Problem, scale: Scale, progress: Progress) -> list[Pick]:
     progress.say(f"{problem.name}: a sweep of {spec.budget.trials} trials")
     firsts = {policy: top[0] for policy, top in picks.of_sweep(spec, 1).items()}
     steps = LONGER * scale.steps(problem.horizon)
-    seeds = picks.FRESH[: scale.count(len(picks.FRESH))]
     progress.say(f"{problem.name}: the picks on fresh seeds, {steps:,} steps")
     task = TaskName(spec.task, spec.task_args, spec.task_options).build()
-    again = picks.retrain(task, [*firsts.values()], steps, seeds, compiled=scale.compiled)
+    again = picks.retrain(
+        task, [*firsts.values()], steps, seeds.fresh(scale), compiled=scale.compiled
+    )
     return [
         Pick(problem.name, policy, config, again[picks.key(config)])
         for policy, config in firsts.items()

@@ -11,10 +11,10 @@ import numpy as np
 
 from reproductions import figures, page, wording
 from reproductions.divisor import top_eigenvalue
-from reproductions.picks import FRESH
 from reproductions.progress import Progress
 from reproductions.runs import Order, Outcome, train
 from reproductions.scale import Scale
+from reproductions.seeds import fresh
 from reproductions.stability import problem
 from sweeper.optim.configuration import parse
 from sweeper.ranking.evidence import Evidence
@@ -85,12 +85,10 @@ def _grid(name: str, task: Task, scale: Scale, progress: Progress) -> Grid:
     cells = {s: outcomes[i * size : (i + 1) * size] for i, s in enumerate(settings)}
     pick = _pick(cells)
     progress.say(f"mini-batches: {name}, the pick on fresh seeds")
-    fresh = [
-        Order(_config(*pick), LONGER * horizon, seed) for seed in FRESH[: scale.count(len(FRESH))]
-    ]
+    again = [Order(_config(*pick), LONGER * horizon, seed) for seed in fresh(scale)]
     end = outcomes[0].rows[horizon]["theta"]
     curvature = top_eigenvalue(replace(task, batch_size=None), end)
-    return Grid(name, task, curvature, cells, pick, train(task, fresh, compiled=scale.compiled))
+    return Grid(name, task, curvature, cells, pick, train(task, again, compiled=scale.compiled))
 
 
 def _config(lr: float, eps: float) -> dict[str, Any]:

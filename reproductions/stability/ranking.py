@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reproductions import picks, wording
-from reproductions.picks import FRESH
 from reproductions.progress import Progress
 from reproductions.runs import Outcome
 from reproductions.scale import Scale
+from reproductions.seeds import fresh
 from reproductions.stability import problem
 from sweeper.spec import SweepSpec, check
 
@@ -44,7 +44,7 @@ def measure(scale: Scale, progress: Progress) -> list[Pick]:
     wanted = [config for tops in ranked.values() for top in tops.values() for config in top]
     different = len({picks.key(config) for config in wanted})
     progress.say(f"ranking: {wording.plural(different, 'setting')} on fresh seeds")
-    task, seeds = problem.task(0), FRESH[: scale.count(len(FRESH))]
+    task, seeds = problem.task(0), fresh(scale)
     same, longer = (
         picks.retrain(task, wanted, steps, seeds, compiled=scale.compiled)
         for steps in (horizon, LONGER * horizon)

@@ -12,10 +12,10 @@ import numpy as np
 from rich.console import Console
 
 import sweeper
-from reproductions import picks
 from reproductions.progress import Progress
 from reproductions.runs import Order, Outcome, train
 from reproductions.scale import Scale
+from reproductions.seeds import fresh
 from sweeper.spec import load
 from sweeper.tasks.bundled import digits_cnn
 
@@ -58,11 +58,16 @@ def measure(scale: Scale, progress: Progress) -> list[Method]:
     """The joke first, then every optimizer and schedule of the sweep."""
     ranking = _sweep(scale, progress)
     horizons = sorted({scale.unit(share * scale.steps(HORIZON)) for share in SHARES})
-    seeds = picks.FRESH[: scale.count(SEEDS)]
-    progress.say(f"workflow: {len(horizons)} horizons, {len(seeds)} seeds")
+    seeds, bests = fresh(scale, SEEDS), _bests(ranking)
+    progress.say(f"workflow: {len(bests)} settings, {len(horizons)} horizons, {len(seeds)} seeds")
+    orders = [
+        Order(config, steps, seed) for *_, config in bests for steps in horizons for seed in seeds
+    ]
+    outcomes = train(digits_cnn.build(), orders, compiled=scale.compiled)
+    size = len(horizons) * len(seeds)
     return [
-        Method(name, rank, trials, config, *_outcomes(config, horizons, seeds, scale))
-        for name, rank, trials, config in _bests(ranking)
+        Method(*best, *_ends(outcomes[place * size : (place + 1) * size], horizons))
+        for place, best in enumerate(bests)
     ]
 
 
@@ -95,18 +100,17 @@ def _bests(
     return [(JOKE, None, 1, joke), *kinds]
 
 
-def _outcomes(
-    config: Mapping[str, Any], horizons: Sequence[int], seeds: Sequence[int], scale: Scale
+def _ends(
+    outcomes: Sequence[Outcome], horizons: Sequence[int]
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-    orders = [Order(config, steps, seed) for steps in horizons for seed in seeds]
-    outcomes = train(digits_cnn.build(), orders, compiled=scale.compiled)
-    accuracy: dict[int, np.ndarray] = {}
-    loss: dict[int, np.ndarray] = {}
-    for steps in horizons:
-        mine = [one for one in outcomes if one.order.horizon == steps]
-        accuracy[steps] = np.array([_accuracy(one) for one in mine])
-        loss[steps] = np.array([_tail(one) for one in mine])
-    return accuracy, loss
+    """Held-out accuracy and tail loss by horizon, `[seeds]` each."""
+    by_horizon = {
+        steps: [one for one in outcomes if one.order.horizon == steps] for steps in horizons
+    }
+    return (
+        {steps: np.array([_accuracy(one) for one in of]) for steps, of in by_horizon.items()},
+        {steps: np.array([_tail(one) for one in of]) for steps, of in by_horizon.items()},
+    )
 
 
 def _accuracy(outcome: Outcome) -> float:

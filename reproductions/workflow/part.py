@@ -10,6 +10,7 @@ import numpy as np
 from reproductions import figures, page, wording
 from reproductions.progress import Progress
 from reproductions.scale import Scale
+from reproductions.seeds import spread
 from reproductions.workflow import courses
 from reproductions.workflow.courses import JOKE, Method
 
@@ -113,11 +114,7 @@ def _cell(one: Method, steps: int) -> str:
     accuracy = 100 * one.accuracy[steps]
     tail = float(np.median(one.loss[steps]))
     loss = wording.loss(tail) if np.isfinite(tail) else "no tail"
-    return f"{accuracy.mean():.1f} ± {_spread(accuracy):.1f}; {loss}"
-
-
-def _spread(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if values.size > 1 else 0.0
+    return f"{accuracy.mean():.1f} ± {spread(accuracy):.1f}; {loss}"
 
 
 def _reaches(one: Method, target: float, horizons: Sequence[int]) -> int | None:
@@ -163,7 +160,7 @@ def _super_convergence(others: Sequence[Method], horizons: Sequence[int]) -> str
 def _compared(optimizer: str, cycle: Method, constant: Method, horizons: Sequence[int]) -> str:
     last = horizons[-1]
     final = constant.accuracy[last]
-    target = float(final.mean()) - _spread(final)
+    target = float(final.mean()) - spread(final)
     own = _reaches(constant, target, horizons)
     assert own is not None  # at the latest at the end
     text = (
@@ -176,6 +173,6 @@ def _compared(optimizer: str, cycle: Method, constant: Method, horizons: Sequenc
     if at >= own:
         return text + f"is with {at:,}, no fewer, so it isn't shown."
     ahead = float(cycle.accuracy[at].mean() - constant.accuracy[at].mean())
-    if ahead <= max(_spread(cycle.accuracy[at]), _spread(constant.accuracy[at])):
+    if ahead <= max(spread(cycle.accuracy[at]), spread(constant.accuracy[at])):
         return text + f"is with {at:,}, but there the two differ by no more than their seeds do."
     return text + f"is with {at:,}: {own / at:.0f} times fewer, so it is seen here."
