@@ -12,11 +12,14 @@ from reproductions.multitask import part as multitask
 from reproductions.policies import part as policies
 from reproductions.policies import searches
 from reproductions.progress import Progress
-from reproductions.runs import Order, train
+from reproductions.runs import Order, Outcome, train
 from reproductions.scale import Scale
 from reproductions.stability import problem
 from reproductions.workflow import courses
 from reproductions.workflow import part as workflow
+from sweeper.optim.configuration import parse
+from sweeper.stability.sharpness import Probe
+from sweeper.tasks.bundled import digits_cnn
 
 QUIET = Progress(quiet=True)
 ADAM = {"optimizer": "adam", "lr": 1e-2}
@@ -48,6 +51,7 @@ def test_multitask_at_a_small_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cells[2].sharpness[first] < 0.3 * cells[0].sharpness[first]
     again = grid.restart(cells, scale, QUIET)
     assert again.step == 100
+    assert [one.order.seed for one in again.outcomes] == [1]
     assert again.cell is max(cells, key=lambda cell: cell.outcome.verdict["draw_up"])
     text = multitask.section(cells, again)
     assert text.count("(asked)") == 1
@@ -73,6 +77,47 @@ def test_policies_on_one_task() -> None:
     assert "**1 of 1 fail**" in text
     assert "| **failed runs** | 0 of 1 | 0 of 1 | 0 of 1 | 0 of 1 | 1 of 1 |" in text
     assert "by sweeper on small." in text
+
+
+def test_multitask_says_who_is_slow_and_who_breaks() -> None:
+    def cell(eps: float, loss: np.ndarray, onset: int | None) -> grid.Cell:
+        config = {"optimizer": "adam", "lr": 1e-4, "eps": eps, "eps_hat": True}
+        verdict = {"failed": onset is not None, "onset_step": onset, "draw_up": 0.1,
+                   "tail_loss": 1.0, "upward_spike_score": 0.0}  # fmt: skip
+        outcome = Outcome(Order(config, loss.size), parse(config), loss, verdict, {}, {})
+        return grid.Cell(1e-4, eps, outcome, {100: 0.5})
+
+    fall = np.geomspace(2, 0.1, 200)
+    cells = [
+        cell(1e-4, fall, None),
+        cell(1e-1, np.full(200, 2.0), 20),
+        cell(1e-8, np.append(fall[:150], np.full(50, 3.0)), 150),
+    ]
+    text = multitask.section(cells, grid.Restart(cells[0], 100, [cells[0].outcome]))
+    assert "1 of 3 settings go wrong: lr 0.0001, eps 1e-08 at step 150." in text
+    assert "That lr 0.0001, eps 0.1 fail by the verdict says that they are slow" in text
+    assert (text.count("| **fails** |"), text.count("| fails (slow) |")) == (1, 1)
+    text = multitask.section(cells[:2], grid.Restart(cells[0], 100, [cells[0].outcome]))
+    assert "**Not reproduced.** None of the 2 settings" in text
+
+
+def test_sharpness_is_a_share_of_the_threshold_of_adam() -> None:
+    config = {"optimizer": "adam", "lr": 1e-4}
+    outcome = Outcome(Order(config, 100), parse(config), np.ones(100), {}, {50: {}}, {})
+    # (2 + 2 beta1) / (1 - beta1) = 38.
+    assert grid._sharpness(outcome, lambda *_: Probe(50, 19.0)) == {50: pytest.approx(0.5)}
+
+
+def test_every_method_has_its_own_runs() -> None:
+    configs = [{**ADAM, "lr": lr, "schedule": {"kind": "constant"}} for lr in (1e-9, 1e-2)]
+    bests = [(f"lr {i}", None, 1, config) for i, config in enumerate(configs)]
+    still, learns = courses.methods(bests, (20, 60), (7, 8), Scale(1.0, compiled=False))
+    assert (still.name, learns.name) == ("lr 0", "lr 1")
+    assert still.accuracy[20].tolist() == still.accuracy[60].tolist()
+    assert (learns.accuracy[60] > 0.5).all()
+    alone = train(digits_cnn.build(), [Order(configs[1], 60, 8)], compiled=False)[0]
+    assert learns.accuracy[60][1] == pytest.approx(alone.metrics["held_out_accuracy"], abs=0.01)
+    assert learns.loss[60][1] == pytest.approx(alone.verdict["tail_loss"], rel=1e-3)
 
 
 def _method(name: str, accuracy: dict[int, float], **config: object) -> courses.Method:

@@ -60,6 +60,16 @@ def measure(scale: Scale, progress: Progress) -> list[Method]:
     horizons = sorted({scale.unit(share * scale.steps(HORIZON)) for share in SHARES})
     seeds, bests = fresh(scale, SEEDS), _bests(ranking)
     progress.say(f"workflow: {len(bests)} settings, {len(horizons)} horizons, {len(seeds)} seeds")
+    return methods(bests, horizons, seeds, scale)
+
+
+def methods(
+    bests: Sequence[tuple[str, int | None, int, dict[str, Any]]],
+    horizons: Sequence[int],
+    seeds: Sequence[int],
+    scale: Scale,
+) -> list[Method]:
+    """Each (name, rank, trials, setting) trained to every horizon on every seed."""
     orders = [
         Order(config, steps, seed) for *_, config in bests for steps in horizons for seed in seeds
     ]
