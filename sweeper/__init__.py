@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from sweeper.errors import SweepError
+from sweeper.version import VERSION
 
 if TYPE_CHECKING:
     from sweeper.lane.trial import Trial as Trial
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sweeper.training import Trajectories as Trajectories
     from sweeper.training import train as train
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "OwnLoop", "Recommendation", "SweepError", "SweepHandle", "Task", "Trajectories", "Trial",
     "launch", "load_recommendation", "train",

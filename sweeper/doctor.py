@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-import torch
-
-from sweeper.optim.compiler import missing_compiler
-from sweeper.study.folder import versions
+# Where another minor version may change what is trained or proposed.
+_DECIDING = ("torch", "optuna", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,11 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Look at devices, compiler and packages."""
+    import torch
+
+    from sweeper.optim.compiler import missing_compiler
+    from sweeper.study.folder import versions
+
     yield Finding("cores", True, f"{os.cpu_count()}: one lane each")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -36,3 +39,22 @@ def examine() -> Iterator[Finding]:
     yield Finding("compiler", not missing, text)
     for name, version in versions().items():
         yield Finding(name, version != "not installed", version)
+
+
+def compare(there: Iterable[Finding]) -> Iterator[Finding]:
+    """What another machine says of itself, with the versions that differ from those here.
+
+    Args:
+        there: what `examine` found on it.
+    """
+    from sweeper.study.folder import versions
+
+    here = versions()
+    for one in there:
+        own = here.get(one.name)
+        if own is None or own == one.text:
+            yield one
+            continue
+        is_alike = own.split(".")[:2] == one.text.split(".")[:2]
+        cost = "" if is_alike or one.name not in _DECIDING else ": a sweep may give other numbers"
+        yield replace(one, good=one.good and not cost, text=f"{one.text} there, {own} here{cost}")

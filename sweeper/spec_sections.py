@@ -136,9 +136,12 @@ class Lanes(Section):
     """How the sweep is spread over devices."""
 
     count: Literal["auto"] | int = "auto"
-    """Lanes; auto is one per GPU, else one per CPU core."""
+    """Lanes; auto is one per GPU, else one per CPU core, and on a cluster that is joined as many
+    again that wait: an autoscaler sees them as demand, and a node that joins starts them. A count
+    is what a sweep may take at most."""
     gpus: Literal["auto"] | float = "auto"
-    """GPUs per lane, a fraction allowed; auto is 1 where the cluster has GPUs, else 0."""
+    """GPUs per lane; 0.5 puts two lanes on a GPU, 0 trains on the cores. auto is 1 where the
+    cluster has GPUs when the sweep starts, else 0."""
     slots: Literal["auto"] | int = "auto"
     """Runs that a lane trains at once; auto measures where more of them stop paying."""
     loaders: Literal["auto"] | int = "auto"
@@ -174,8 +177,8 @@ class Lanes(Section):
     @field_validator("gpus")
     @classmethod
     def _not_negative(cls, value: object) -> object:
-        if isinstance(value, float) and value < 0:
-            raise ValueError("auto, or a number >= 0")
+        if isinstance(value, float) and (value < 0 or (value > 1 and value % 1)):
+            raise ValueError("auto, a share from 0 to 1, or a whole number")
         return value
 
 

@@ -8,6 +8,7 @@ import click
 
 from sweeper.cli import explaining, machine, reading, running, trying
 from sweeper.errors import SweepError
+from sweeper.version import VERSION
 
 
 class _Group(click.Group):
@@ -19,7 +20,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="sweeper")
+@click.version_option(VERSION, prog_name="sweeper")
 def cli() -> None:
     """Hyperparameter sweeps that find the settings which stay good when training runs long.
 
@@ -35,6 +36,7 @@ for _command in (
     running.launch,
     running.resume,
     running.status,
+    running.logs,
     running.stop,
     reading.best,
     reading.compare,

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
-from sweeper.cli.options import FORMAT, STORAGE, TRACKING
+from sweeper.cli.options import ADDRESS, FORMAT, STORAGE, TRACKING
+from sweeper.cli.relayed import Relayed
 from sweeper.cli.showing import handle, print_records, print_table, results
 from sweeper.errors import SweepError
 from sweeper.ranking import POLICIES
 
 
-@click.command()
+@click.command(cls=Relayed)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @STORAGE
+@ADDRESS
 @TRACKING
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), metavar="N")
 @click.option(
@@ -69,9 +71,10 @@ def best(
         print_records([one for s, r in found for one in records(s.name, r[:top])], form)
 
 
-@click.command()
+@click.command(cls=Relayed)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @STORAGE
+@ADDRESS
 @TRACKING
 @click.option(
     "--trials",
@@ -102,9 +105,10 @@ def compare(
         print_records(found.records(), form)
 
 
-@click.command()
+@click.command(cls=Relayed)
 @click.argument("name")
 @STORAGE
+@ADDRESS
 @click.option(
     "-o",
     "--output",
@@ -121,9 +125,10 @@ def report(name: str, storage: str, output: Path | None, x: str | None, y: str |
     click.echo(handle(name, storage).report(output, x=x, y=y))
 
 
-@click.command()
+@click.command(cls=Relayed)
 @click.argument("name")
 @STORAGE
+@ADDRESS
 @click.option("--trial", required=True, type=click.IntRange(min=0), metavar="N")
 @click.option("--series", metavar="A,B", help="Such as loss,sharpness; all of them by default.")
 @click.option(
@@ -144,9 +149,10 @@ def trajectories(name: str, storage: str, trial: int, series: str | None, output
     click.echo(f"{output}: {steps:,} steps of {runs} runs")
 
 
-@click.command()
+@click.command(cls=Relayed)
 @click.argument("name")
 @STORAGE
+@ADDRESS
 @TRACKING
 @click.option(
     "--format",

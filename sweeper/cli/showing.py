@@ -39,7 +39,8 @@ def handle(name: str, storage: str) -> SweepHandle:
 
 
 def messages() -> Console:
-    return Console(stderr=True)
+    # The file itself: what Ray prints is redirected by way of sys.stderr, and this is not.
+    return Console(file=sys.stderr)
 
 
 def results() -> Console:

@@ -1,19 +1,18 @@
-"""A sweep on Ray: start or join a cluster, measure, run the lanes, follow them, end them."""
+"""A sweep on Ray: run the lanes, follow them, end them."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.errors import SweepError
-from sweeper.runtime import lanes, plan
+from sweeper.runtime import lane_count, lanes
+from sweeper.runtime.session import ray_session
 from sweeper.runtime.signals import signals_interrupt
 from sweeper.runtime.study_actor import NAMESPACE, StudyActor
 from sweeper.spec import SweepSpec
@@ -25,25 +24,31 @@ _STUDY_GONE_S = 60.0
 
 
 def run_on_ray(
-    folder: Folder, spec: SweepSpec, launch: int, show: Callable[[dict[str, Any]], None]
+    folder: Folder,
+    spec: SweepSpec,
+    launch: int,
+    show: Callable[[dict[str, Any]], None],
+    *,
+    address: str | None = None,
 ) -> None:
     """Train on Ray lanes until the sweep is over.
 
     Args:
         launch: number of this launch.
         show: called with the study's status several times a second.
+        address: "auto" joins the cluster that this machine belongs to; default one of its own.
 
     Raises:
         SweepError: the lanes ended with an error.
         KeyboardInterrupt: row files are written first.
     """
-    with _cluster(folder.path / "ray.log"), signals_interrupt() as check:  # after ray.init's own
-        gpus = _gpus_per_lane(spec)
-        count = _lane_count(spec, gpus)
+    log = folder.path / "ray.log"
+    with ray_session(log, address), signals_interrupt() as check:  # after ray.init's own
+        found = lane_count.count(spec, grows=address is not None)
         show({"phase": "starting Ray lanes"})
         actor = _study_actor(folder, launch)
         name = _study_name(folder)
-        thread = lanes.start_lanes(folder, spec, name, launch=launch, count=count, gpus=gpus)
+        thread = lanes.start_lanes(folder, spec, name, launch=launch, lanes=found)
         is_there = True
         try:
             _follow(actor, thread, show, check, patience_s=spec.lanes.patience)
@@ -130,40 +135,3 @@ def _drain(actor: Any) -> bool:
     except (ray.exceptions.RayError, KeyboardInterrupt):
         return False  # the last row files are what the sweep goes on from
     return True
-
-
-def _gpus_per_lane(spec: SweepSpec) -> float:
-    if spec.lanes.gpus != "auto":
-        return float(spec.lanes.gpus)
-    return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-
-
-def _lane_count(spec: SweepSpec, gpus: float) -> int:
-    """Lanes that fit, or those that the spec wants: what doesn't fit yet waits for nodes."""
-    if spec.lanes.count != "auto":
-        return int(spec.lanes.count)
-    resources = ray.cluster_resources()
-    fits = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 1)
-    runs = plan.size(spec).runs
-    return max(1, min(int(fits), runs))
-
-
-@contextlib.contextmanager
-def _cluster(log: Path) -> Iterator[None]:
-    """Ray as this process has it, else a cluster of our own; what Ray prints goes into a file."""
-    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        if ray.is_initialized():
-            yield
-            return
-        # Without address="local" ray.init would join any cluster that it finds on this machine.
-        ray.init(
-            address="local",
-            namespace=NAMESPACE,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown()

@@ -23,11 +23,13 @@ from ray import tune
 from sweeper.errors import SweepError
 from sweeper.lane.lane import COMPILING_S, GivenUpError, Lane
 from sweeper.lane.memory import use_huge_pages
+from sweeper.lane.pack import Machine
 from sweeper.lane.protocol import Report
 from sweeper.lane.serving import new_identity, serve
 from sweeper.lane.settings import LaneSettings
 from sweeper.optim.compiler import warm_up
 from sweeper.runtime import logs, plan
+from sweeper.runtime.lane_count import LaneCount
 from sweeper.runtime.study_actor import StudyOverRay
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder
@@ -95,11 +97,21 @@ class LaneTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _settings(self) -> LaneSettings:
         # Whether there is a compiler is known here, not on the driver's machine.
-        machine = machine_for(self._device, self._spec.dtype)
+        machine = self._machine()
         if machine.compiled:
             warm_up(machine.torch_device)  # all lanes at once, while one of them measures
         slots = self._port.slots(lambda: plan.choose_slots(self._spec, self._lanes, machine))
         return plan.lane_settings(self._spec, slots, machine)
+
+    def _machine(self) -> Machine:
+        try:
+            return machine_for(self._device, self._spec.dtype)
+        except SweepError as error:  # Ray counts GPUs, whatever torch can use
+            raise SweepError(
+                f"Ray gave this lane a GPU of {self._who.host}, where torch finds none: {error}",
+                where="lanes.gpus",
+                cure="Install torch with CUDA there, or train on the cores: --set lanes.gpus=0",
+            ) from error
 
     def _begin(self, lane: Lane) -> None:
         if lane.who != self._who:
@@ -127,24 +139,24 @@ class SweepStopper(tune.Stopper):  # type: ignore[misc]
 
 
 def start_lanes(
-    folder: Folder, spec: SweepSpec, study: str, *, launch: int, count: int, gpus: float
+    folder: Folder, spec: SweepSpec, study: str, *, launch: int, lanes: LaneCount
 ) -> threading.Thread:
-    """Start `count` lanes; `end_lanes` ends them and the thread."""
+    """Start the lanes; `end_lanes` ends them and the thread."""
     _over.clear()
     trainable = tune.with_resources(
         tune.with_parameters(
             LaneTrainable,
             spec=spec,
-            lanes=count,
-            device="cuda" if gpus else "cpu",
+            lanes=lanes.fit,
+            device="cuda" if lanes.gpus else "cpu",
             folder=str(folder.path),
             study=study,
         ),
-        {"cpu": 1, "gpu": gpus},
+        {"cpu": 1, "gpu": lanes.gpus},
     )
     tuner = tune.Tuner(
         trainable,
-        param_space={"lane": tune.grid_search(list(range(count)))},
+        param_space={"lane": tune.grid_search(list(range(lanes.total)))},
         run_config=tune.RunConfig(
             name=f"launch-{launch}",
             storage_path=str(folder.path / "ray"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -34,6 +35,7 @@ def launch(
     spec: SweepSpec | Mapping[str, Any] | str | Path,
     *,
     local: bool = False,
+    address: str | None = None,
     console: Console | None = None,
 ) -> SweepHandle:
     """Run a sweep to its end and return a handle on its results.
@@ -43,6 +45,7 @@ def launch(
     Args:
         spec: a SweepSpec, a mapping of its keys, or the path of a spec file.
         local: train in this process, without Ray.
+        address: "auto" joins the Ray cluster that this machine belongs to.
         console: where progress is shown; default standard error.
 
     Raises:
@@ -51,7 +54,7 @@ def launch(
     """
     forget()
     resolved = _resolve(spec)
-    console = console or Console(stderr=True)
+    console = console or Console(file=sys.stderr)
     folder = check(resolved)
     if folder.exists:
         resolved = _as_begun(folder, resolved)
@@ -64,7 +67,7 @@ def launch(
         else:
             resolved = with_range_test(resolved, folder.path / "report", console)
             folder.create(resolved)
-        return _run(folder, resolved, local=local, console=console)
+        return _run(folder, resolved, local=local, address=address, console=console)
 
 
 def resume(
@@ -72,12 +75,14 @@ def resume(
     *,
     storage: str = "./sweeps",
     local: bool = False,
+    address: str | None = None,
     add_trials: int = 0,
     console: Console | None = None,
 ) -> SweepHandle:
     """Go on with a sweep from its last row files; a finished one is shown.
 
     Args:
+        address: as of `launch`.
         add_trials: trials more than its budget has; then a finished one goes on, too.
     """
     forget()
@@ -85,11 +90,11 @@ def resume(
     spec = _with_more_trials(folder.read_spec(), add_trials)
     is_finished = _is_finished(folder, spec)
     check(spec, trains=not is_finished)
-    console = console or Console(stderr=True)
+    console = console or Console(file=sys.stderr)
     if is_finished:
         return _finished(folder, spec, console)
     with locked(folder.path, "launch.lock"):
-        return _run(folder, spec, local=local, console=console)
+        return _run(folder, spec, local=local, address=address, console=console)
 
 
 def _with_more_trials(spec: SweepSpec, count: int) -> SweepSpec:
@@ -167,7 +172,9 @@ def _finished(folder: Folder, spec: SweepSpec, console: Console) -> SweepHandle:
     return SweepHandle(folder)
 
 
-def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> SweepHandle:
+def _run(
+    folder: Folder, spec: SweepSpec, *, local: bool, address: str | None, console: Console
+) -> SweepHandle:
     """Run under the lock of the launch."""
     with signals_interrupt():
         folder.write_spec(spec)
@@ -181,7 +188,7 @@ def _run(folder: Folder, spec: SweepSpec, *, local: bool, console: Console) -> S
                     recorder.keep_alive()
                     progress.show(status)
 
-                _train(folder, spec, launch, show, local=local)
+                _train(folder, spec, launch, show, local=local, address=address)
                 ended = "finished"
                 _recommend(folder)
                 _report(folder, console)
@@ -247,6 +254,7 @@ def _train(
     show: Callable[[dict[str, Any]], None],
     *,
     local: bool,
+    address: str | None,
 ) -> None:
     if local:
         from sweeper.runtime.local import run_local
@@ -257,7 +265,7 @@ def _train(
         # Importing Ray takes seconds and sets environment variables: only where it is used.
         from sweeper.runtime.cluster import run_on_ray
 
-        run_on_ray(folder, spec, launch, show)
+        run_on_ray(folder, spec, launch, show, address=address)
 
 
 def _report(folder: Folder, console: Console) -> None:

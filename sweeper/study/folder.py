@@ -19,6 +19,7 @@ from sweeper.lane.storage import Storage
 from sweeper.spec import SweepSpec, check
 from sweeper.study.database import Database
 from sweeper.study.engine import schema_of
+from sweeper.version import VERSION
 
 SCHEMA = 1
 _PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pyarrow")
@@ -207,7 +208,7 @@ def find(name: str, storage: str) -> Folder:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the results."""
-    found = {"python": platform.python_version(), "sweeper": _version("sweeper")}
+    found = {"python": platform.python_version(), "sweeper": VERSION}
     return found | {package: _version(package) for package in _PACKAGES}
 
 

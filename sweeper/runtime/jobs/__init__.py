@@ -1,0 +1,1 @@
+"""Sweeps on a cluster that is reached by HTTP alone, through the Ray Jobs API."""
