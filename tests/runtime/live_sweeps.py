@@ -53,13 +53,15 @@ def run(*arguments: str | Path, timeout: float = 150) -> subprocess.CompletedPro
     )
 
 
-def database(folder: Path) -> Database:
-    return Folder(folder / "small").database()
+def database(folder: Path, name: str = "small") -> Database:
+    return Folder(folder / name).database()
 
 
-def assert_whole(folder: Path, *, trials: int, seeds: int = 2, horizon: int = 200) -> None:
+def assert_whole(
+    folder: Path, *, trials: int, seeds: int = 2, horizon: int = 200, name: str = "small"
+) -> None:
     """Every trial told once, every run with one row a step in Parquet, nothing twice."""
-    home = Folder(folder / "small")
+    home = Folder(folder / name)
     found = home.database()
     told = found.trials()
     assert sorted(trial.told or 0 for trial in told) == list(range(1, trials + 1))

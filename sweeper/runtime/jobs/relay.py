@@ -15,7 +15,9 @@ from sweeper.runtime.jobs.client import Client
 from sweeper.runtime.jobs.environment import Order, command, runtime_env
 
 _MARK = "sweeper-output:"
+_RELAY = "sweeper.relay"
 _POLL_S = 0.1
+_AGE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def run(client: Client, arguments: Sequence[str], output: str | None = None) -> 
     """
     order = Order(tuple(arguments), output=output, is_relayed=True)
     id = f"sweeper-{arguments[0]}-{secrets.token_hex(4)}"
-    client.submit(command(order), id, runtime_env(order), {"sweeper.relay": arguments[0]})
+    _forget_earlier(client)
+    client.submit(command(order), id, runtime_env(order), {_RELAY: arguments[0]})
     try:
         while not client.status(id).is_terminal():
             time.sleep(_POLL_S)
@@ -55,7 +58,19 @@ def run(client: Client, arguments: Sequence[str], output: str | None = None) -> 
     finally:
         if not client.status(id).is_terminal():
             client.stop(id)
-        client.delete(id)
+
+
+def _forget_earlier(client: Client) -> None:
+    """Remove what only asked from the cluster's list of jobs.
+
+    Not at its own end: Ray notes the end of a job twice, and one that was forgotten in between
+    stands in the list again, as failed.
+    """
+    before = (time.time() - _AGE_S) * 1000
+    for job in client.jobs():
+        is_ours = _RELAY in (job.metadata or {}) and job.status.is_terminal()
+        if is_ours and (job.end_time or 0) < before:
+            client.delete(str(job.submission_id))
 
 
 def packed(found: Outcome) -> str:
