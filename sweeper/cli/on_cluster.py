@@ -104,14 +104,14 @@ def stop(address: str, name: str, storage: str | None) -> int:
     job = sweeps.newest(client, name)
     place = storage or sweeps.storage_of(job)
     found = answer(client, ["stop", "--storage", place, "--", name])
-    code = show(found)
-    if not code:
-        click.echo(f"From here: sweeper resume {name} --address {address}")
-    if code and job is not None and not client.status(str(job.submission_id)).is_terminal():
-        state = sweeps.end(client, str(job.submission_id))
-        click.echo(f"job {job.submission_id}: {state}")
-        return 0
-    return code
+    if found.code and job is not None and not client.status(str(job.submission_id)).is_terminal():
+        client.stop(str(job.submission_id))
+    elif found.code:
+        return show(found)
+    if job is not None:  # what it ended with is recorded yet
+        click.echo(f"job {job.submission_id}: {sweeps.await_end(client, str(job.submission_id))}")
+    click.echo(f"Go on with: sweeper resume {name} --address {address}")
+    return 0
 
 
 def given_storage(ctx: click.Context) -> str | None:

@@ -110,15 +110,14 @@ def follow(client: Client, id: str, say: Callable[[str], None]) -> None:
     asyncio.run(tail())
 
 
-def end(client: Client, id: str, *, wait_s: float = 90.0) -> str:
-    """Ask Ray to end a job, which gives it time to save; returns the status that it ended in."""
-    client.stop(id)
+def await_end(client: Client, id: str, *, wait_s: float = 120.0) -> str:
+    """Wait until a job has ended; returns the status that it ended in."""
     deadline = time.monotonic() + wait_s
-    while not client.status(id).is_terminal():
+    while not (status := client.status(id)).is_terminal():
         if time.monotonic() > deadline:
             raise SweepError(f"job {id} has not ended within {wait_s:.0f} s", where=client.address)
         time.sleep(_POLL_S)
-    return str(client.status(id).value).lower()
+    return str(status.value).lower()
 
 
 def _submit(
