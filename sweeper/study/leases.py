@@ -109,12 +109,13 @@ class Leases:
         return sum(holder.beyond for holder in self._holders.values())
 
     def lanes(self) -> list[dict[str, Any]]:
-        """Every living lane in plain values: index, host, runs leased, capacity, run-steps/s."""
+        """Every living lane in plain values: where it is, runs leased, capacity, run-steps/s."""
         holders = sorted(self._holders.values(), key=lambda holder: holder.report.who.lane)
         return [
             {
                 "lane": holder.report.who.lane,
                 "host": holder.report.who.host,
+                "node": holder.report.who.node,
                 "held": len(self._owned.get(holder.report.who.process, ())),
                 "capacity": holder.report.capacity,
                 "rate": holder.report.rate,
