@@ -234,7 +234,9 @@ class Tracking(Section):
     """Where MLflow records the sweep."""
 
     uri: str = "sqlite"
-    """sqlite is a database beside the sweeps; else an MLflow tracking URI."""
+    """sqlite is a database beside the sweeps; else an MLflow tracking URI, without a password: a
+    login comes from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole URI from
+    an environment variable: env:NAME."""
     later: bool = False
     """Start even when the tracking server can't be reached; it gets its records later."""
     children: Literal["auto"] | int = "auto"

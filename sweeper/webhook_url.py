@@ -5,39 +5,28 @@ Who knows the URL of a webhook may write to its channel: nothing of it but the h
 
 from __future__ import annotations
 
-import os
-import re
 from urllib.parse import urlsplit
 
+from sweeper import env_reference
 from sweeper.errors import SweepError
 
 KEY = "notify.webhook"
 _ALLOWED = "https://host/path, or env:NAME for the environment variable that has it"
-_VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def check(webhook: str) -> None:
     """Raise SweepError for anything but `env:NAME` or an http(s) URL without a password."""
-    if webhook.startswith("env:"):
-        if not _VARIABLE.fullmatch(webhook):
-            raise SweepError("no name of an environment variable", where=KEY, allowed=_ALLOWED)
-        return
-    _check_url(webhook, KEY)
+    if not env_reference.is_reference(webhook, KEY, _ALLOWED):
+        _check_url(webhook, KEY)
 
 
 def resolve(webhook: str) -> str:
     """The URL itself; raises SweepError where the environment variable has none."""
-    named = _VARIABLE.fullmatch(webhook)
-    if named is None:
-        return webhook
-    url = os.environ.get(named[1], "")
-    if not url:
-        raise SweepError(
-            f"the environment variable {named[1]} is not set",
-            where=KEY,
-            cure="Set it, or leave the webhook out: --set notify.webhook=null",
-        )
-    _check_url(url, f"{KEY}: the environment variable {named[1]}")
+    url, where = env_reference.resolved(
+        webhook, KEY, "leave the webhook out: --set notify.webhook=null"
+    )
+    if where != KEY:
+        _check_url(url, where)
     return url
 
 

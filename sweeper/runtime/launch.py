@@ -127,7 +127,7 @@ def check(spec: SweepSpec, *, trains: bool = True) -> Folder:
     if trains:
         notify.check(spec.notify)
     if not spec.tracking.later:
-        store.check_reachable(spec.tracking.uri)
+        store.check_reachable(store.resolve_uri(spec.tracking.uri, folder.path.parent))
     return folder
 
 

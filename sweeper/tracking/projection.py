@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from sweeper import tracking_uri
 from sweeper.spec import SweepSpec
 from sweeper.study.database import FAIL, PRUNED, STRESS, Database, RunRow, Trial
 from sweeper.study.identity import sweep_id
@@ -195,7 +196,8 @@ class Projection:
             except Exception as error:
                 wait_s = None if isinstance(error, _LASTING) else next(waits, None)
                 if wait_s is None:
-                    said = f"not kept: {backoff.said(error, self._spec.tracking.uri)}"
+                    uri = tracking_uri.resolve(self._spec.tracking.uri)
+                    said = f"not kept: {backoff.said(error, uri)}"
                     break
                 time.sleep(wait_s)
         if self._parent.tags.get(content.ARTIFACTS, "kept") != said:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from sweeper import tracking_uri
 from sweeper.errors import SweepError
 from sweeper.tracking import opening
 from sweeper.tracking.backoff import without_login
@@ -67,7 +68,9 @@ class Found:
 
 def resolve_uri(uri: str, storage: Path) -> str:
     """The tracking URI: `sqlite` is the database beside the sweeps of a storage."""
-    return f"sqlite:///{storage.absolute() / 'mlflow.db'}" if uri == "sqlite" else uri
+    if uri == "sqlite":
+        return f"sqlite:///{storage.absolute() / 'mlflow.db'}"
+    return tracking_uri.resolve(uri)
 
 
 def check_reachable(

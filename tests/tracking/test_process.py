@@ -168,9 +168,10 @@ def test_something_that_is_no_server_is_refused_in_time(monkeypatch):
     check_reachable("sqlite")
 
 
-def test_no_password_is_said(folder):
+def test_no_password_is_said(folder, monkeypatch):
     uri = f"http://user:s%40cret@127.0.0.1:{ts.free_port()}/?password=hidden"
-    ts.with_spec(folder, tracking={"uri": uri})
+    monkeypatch.setenv("SWEEP_URI", uri)
+    ts.with_spec(folder, tracking={"uri": "env:SWEEP_URI"})
     with ts.following(folder):
         ts.wait_for(lambda: ts.progress(folder)["error"])
     said = ts.progress(folder)["error"]
