@@ -30,6 +30,7 @@ NOT_RUN = {
     "make ui": "it installs everything anew; `sweeper ui` is run",
     "make bench": "minutes; tests/test_benchmark_tasks.py has its parts",
     "make reproduce *": "half an hour; tests/test_reproductions.py has its parts",
+    "sweeper * --address *": "it needs a cluster; tests/runtime/test_jobs.py starts one",
     "python -m benchmarks.*": "minutes; tests/test_benchmark_tasks.py has its parts",
 }
 PAGES = [page for page in pages() if page.name != "tutorial.md"]
