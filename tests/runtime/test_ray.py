@@ -38,6 +38,10 @@ def test_two_lanes_train_everything_once_and_search_as_one_process(
         configs.append([trial.config for trial in database(folder).trials()])
     assert len(mlflow_children(tmp_path / "ray")) == 64
     assert configs[0] == configs[1]
+    logs = run("logs", "small", "--storage", tmp_path / "ray", "--lines", "3", "--follow")
+    assert logs.returncode == 0, logs.stderr  # it is over: --follow ends
+    files = {line.partition(": ")[0] for line in logs.stdout.splitlines()}
+    assert "tracker" in files
     log = (tmp_path / "ray" / "small" / "ray.log").read_text()
     assert "Traceback" not in log
     assert "of 64 trials" not in log  # progress is for who waits, not for Ray's log
