@@ -75,7 +75,9 @@ def _crd_schema(kind: str) -> Document:
 def _refuse_unknown(schema: Document) -> None:
     """An API server drops unknown fields, or refuses them with --validate=strict."""
     properties = schema.get("properties", {})
-    is_open = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
+    is_open = (
+        schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
+    )
     if properties and not is_open:
         schema["additionalProperties"] = False
     inner = [*properties.values(), schema.get("items"), schema.get("additionalProperties")]

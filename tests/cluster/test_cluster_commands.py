@@ -45,7 +45,7 @@ def written(path: Path) -> Iterator[str]:
         bare = line.lstrip("# ").strip()
         if re.match(rf"(?:{programs}) [a-z]", bare):
             yield re.split(r"\s+#|\s{3,}| &$", bare)[0]
-        yield from re.findall(rf"`((?:{programs}) [a-z][^`]*)`", line)
+        yield from re.findall(rf"`((?:{programs}) [a-z][\w-]* [^`]+)`", line)
 
 
 def composed() -> Iterator[str]:
@@ -102,6 +102,39 @@ def test_a_command_line_is_understood(line: str) -> None:
     command.make_context(name, arguments)
 
 
+def test_the_page_makes_the_secrets_that_manifests_want() -> None:
+    made = {
+        (name, key)
+        for name, rest in re.findall(
+            r"kubectl create secret generic (\S+) (.+)", re.sub(r"\\\n\s*", "", PAGE.read_text())
+        )
+        for key in re.findall(r"--from-literal=([\w-]+)=", rest)
+    }
+    wanted = {
+        (key["name"], key["key"])
+        for path in manifests()
+        for one in documents(path)
+        for pod in pods(one)
+        for container in pod["containers"]
+        for variable in container.get("env", [])
+        if (key := variable.get("valueFrom", {}).get("secretKeyRef"))
+    }
+    assert made == wanted
+
+
+def test_the_example_of_costs_is_computed_from_the_benchmarks() -> None:
+    page = PAGE.read_text()
+    [price] = re.findall(r"at a price of ([\d.]+) for an hour", page)
+    table = page[page.index("| | horizon |") :].split("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    assert len(rows) == 5
+    for _, *figures in rows:
+        horizon, rate, seconds, cost = (float(re.sub("[, s]", "", one)) for one in figures)
+        assert f" {figures[1]} " in (ROOT / "docs" / "benchmarks.md").read_text()
+        assert seconds == round(1000 * horizon / rate)
+        assert cost == round(1000 * horizon / (rate * 3600) * float(price), 4)
+
+
 @pytest.mark.parametrize("name", ["rayjob", "rayjob-kueue"])
 def test_the_sweep_of_a_job_is_a_spec(name: str, tmp_path: Path) -> None:
     path = CLUSTER / "kuberay" / f"{name}.yaml"
@@ -119,7 +152,9 @@ def test_the_sweep_of_a_job_is_a_spec(name: str, tmp_path: Path) -> None:
         if one["groupName"] == "cpu"
     ]
     [container] = group["template"]["spec"]["containers"]
-    assert loaded.lanes.count <= group["maxReplicas"] * int(container["resources"]["limits"]["cpu"])
+    assert loaded.lanes.count <= group["maxReplicas"] * int(
+        container["resources"]["limits"]["cpu"]
+    )
 
 
 def test_the_version_of_ray_is_the_one_that_is_installed() -> None:
@@ -132,7 +167,9 @@ def test_images_are_those_that_there_are_files_for() -> None:
     named = {
         match
         for path in FILES
-        for match in re.findall(r"image: (?:registry\.example\.com/)?(sweeper:\w+)", path.read_text())
+        for match in re.findall(
+            r"image: (?:registry\.example\.com/)?(sweeper:\w+)", path.read_text()
+        )
     }
     assert named == {f"sweeper:{path.suffix[1:]}" for path in CLUSTER.glob("images/Dockerfile.*")}
 

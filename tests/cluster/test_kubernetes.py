@@ -92,7 +92,9 @@ def test_no_file_has_a_secret() -> None:
         for container in pod["containers"]
         for variable in container.get("env", [])
     ]
-    secret = [one for one in variables if re.search("PASSWORD|SECRET|KEY|TOKEN|USERNAME", one["name"])]
+    secret = [
+        one for one in variables if re.search("PASSWORD|SECRET|KEY|TOKEN|USERNAME", one["name"])
+    ]
     assert len(secret) > 10
     assert all("secretKeyRef" in one["valueFrom"] for one in secret)
     for path in manifests():

@@ -77,7 +77,9 @@ def url(database: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     command = [here(part) for part in container["command"]]
     changes = {"--host=0.0.0.0": "--host=127.0.0.1", "--port=5000": f"--port={port}"}
     assert set(changes) <= set(command)
-    variables = environment(container) | {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini")}
+    variables = environment(container) | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini")
+    }
     # One worker in place of four, which take seconds to start.
     variables |= {"MLFLOW_WORKERS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (folder / "log").open("w") as log:

@@ -1,4 +1,4 @@
-"""The files for `ray up`: Ray's own loader takes them, botocore the machines, shellcheck the rest."""
+"""The files for `ray up`, by Ray's own loader, botocore and shellcheck."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def test_ray_takes_it(path: Path) -> None:
     config = prepared(read(path.stem))
     head = config["available_node_types"][config["head_node_type"]]
     workers = [
-        one for name, one in config["available_node_types"].items() if name != config["head_node_type"]
+        one
+        for name, one in config["available_node_types"].items()
+        if name != config["head_node_type"]
     ] or [head]  # machines of one's own have a type for all
     assert all(one["min_workers"] == 0 < one["max_workers"] for one in workers)
     assert sum(one["max_workers"] for one in workers) == config["max_workers"]
@@ -85,7 +87,9 @@ def test_ec2_would_take_the_machines() -> None:
         assert one["node_config"]["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
     spot = {"MarketType": "spot"}
     assert "InstanceMarketOptions" not in types["head"]["node_config"]
-    assert all(types[name]["node_config"]["InstanceMarketOptions"] == spot for name in ("cpu", "gpu"))
+    assert all(
+        types[name]["node_config"]["InstanceMarketOptions"] == spot for name in ("cpu", "gpu")
+    )
     with pytest.raises(ParamValidationError, match="InstanceMarketOption"):
         validate_parameters({"MinCount": 1, "MaxCount": 1, "InstanceMarketOption": spot}, shape)
 

@@ -77,7 +77,9 @@ def environment(folder: Path, number: int) -> dict[str, str]:
 
 
 @pytest.mark.timeout(300)
-def test_a_job_whose_time_is_over_saves_its_runs_and_goes_back_to_the_queue(tmp_path: Path) -> None:
+def test_a_job_whose_time_is_over_saves_its_runs_and_goes_back_to_the_queue(
+    tmp_path: Path,
+) -> None:
     number, storage = job_number(), tmp_path / "sweeps"
     (tmp_path / "spec.yaml").write_text(SPEC)
     log = tmp_path / "job.log"
