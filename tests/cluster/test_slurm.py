@@ -1,7 +1,12 @@
-"""The batch script runs for real on one node, with stand-ins for Slurm's own commands."""
+"""The batch script runs for real, with stand-ins for Slurm's own commands.
+
+On two hosts, each a network namespace of this machine; on this machine alone where namespaces
+aren't to be had.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,12 +26,17 @@ from sweeper.study.folder import find
 
 SCRIPT = CLUSTER / "slurm" / "sweep.sbatch"
 BIN = Path(sys.executable).parent
-# srun starts on this machine what is to be started on a node; scontrol says what it was asked.
-SRUN = '#!/usr/bin/env bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n'
+# srun starts on a host what is to be started there; scontrol notes what it was asked.
+SRUN = """#!/usr/bin/env bash
+while [[ $1 == --* ]]; do
+    [[ $1 != --nodelist=* ]] || node=${1#--nodelist=}
+    shift
+done
+if [ -e "/run/netns/$node" ]; then exec ip netns exec "$node" "$@"; else exec "$@"; fi
+"""
 SCONTROL = """#!/usr/bin/env bash
 echo "$*" >>"$SCONTROL_LOG"
-[ "$1 $2" = "show hostnames" ] && echo node1
-exit 0
+[ "$1 $2" != "show hostnames" ] || tr , '\\n' <<<"$3"
 """
 SPEC = """
 name: slurmed
@@ -49,6 +60,34 @@ def test_shellcheck_has_nothing_to_say() -> None:
     assert "SC2086" in done.stdout
 
 
+@pytest.fixture
+def hosts() -> Iterator[list[str]]:
+    """Names of two network namespaces with a cable between them, or of this machine alone."""
+    names = [f"sweeper{os.getpid()}-{index}" for index in (1, 2)]
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ends = [part for name in names for part in ("netns", name)]
+        ip("-n", names[0], "link", "add", "cable", "type", "veth", "peer", "cable", *ends[2:])
+        for index, name in enumerate(names, start=1):
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", "cable", "up")
+            ip("-n", name, "address", "add", f"10.211.7.{index}/24", "dev", "cable")
+            # Ray takes the address that has the way to the world.
+            ip("-n", name, "route", "add", "default", "via", f"10.211.7.{3 - index}")
+        yield names
+    except (OSError, subprocess.CalledProcessError):
+        yield ["here"]
+    finally:
+        for name in names:
+            with contextlib.suppress(OSError, subprocess.CalledProcessError):
+                ip("netns", "delete", name)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
 def job_number() -> int:
     """A number of a job whose first port is free."""
     for number in range(os.getpid(), os.getpid() + 20):
@@ -58,7 +97,7 @@ def job_number() -> int:
     raise AssertionError("no port is free")
 
 
-def environment(folder: Path, number: int) -> dict[str, str]:
+def environment(folder: Path, number: int, hosts: list[str]) -> dict[str, str]:
     """What a job finds: Slurm's variables, its commands, the environment that was active."""
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
         (folder / name).write_text(text)
@@ -71,29 +110,32 @@ def environment(folder: Path, number: int) -> dict[str, str]:
         "TORCH_COMPILE_DISABLE": "1",
         "SCONTROL_LOG": str(folder / "scontrol.log"),
         "SLURM_JOB_ID": str(number),
-        "SLURM_JOB_NODELIST": "node1",
-        "SLURM_CPUS_ON_NODE": "2",
+        "SLURM_JOB_NODELIST": ",".join(hosts),
+        "SLURM_CPUS_ON_NODE": "1",
     }
 
 
 @pytest.mark.timeout(300)
 def test_a_job_whose_time_is_over_saves_its_runs_and_goes_back_to_the_queue(
-    tmp_path: Path,
+    hosts: list[str], tmp_path: Path
 ) -> None:
     number, storage = job_number(), tmp_path / "sweeps"
     (tmp_path / "spec.yaml").write_text(SPEC)
     log = tmp_path / "job.log"
+    there = ["ip", "netns", "exec", hosts[0]] if len(hosts) > 1 else []
     with log.open("w") as file:
         job = subprocess.Popen(
-            ["bash", str(SCRIPT), str(tmp_path / "spec.yaml"), str(storage)],
-            env=environment(tmp_path, number),
+            [*there, "bash", str(SCRIPT), str(tmp_path / "spec.yaml"), str(storage)],
+            env=environment(tmp_path, number, hosts),
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
         deadline = time.monotonic() + 200
-        while not (storage / "slurmed" / "study.db").exists() or steps(storage) == 0:
+        while not (storage / "slurmed" / "study.db").exists() or lanes_at_work(storage) < len(
+            hosts
+        ):
             assert job.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.3)
@@ -108,7 +150,7 @@ def test_a_job_whose_time_is_over_saves_its_runs_and_goes_back_to_the_queue(
     assert status(find("slurmed", str(storage)))["state"] == "interrupted"
     assert list((storage / "slurmed" / "rows").iterdir())
     asked = (tmp_path / "scontrol.log").read_text().splitlines()
-    assert asked == ["show hostnames node1", f"requeue {number}"]
+    assert asked == [f"show hostnames {','.join(hosts)}", f"requeue {number}"]
     assert not list(storage.glob(".ray-token-*"))
     assert not [
         one for one in psutil.process_iter(["cmdline"])
@@ -116,5 +158,6 @@ def test_a_job_whose_time_is_over_saves_its_runs_and_goes_back_to_the_queue(
     ]  # fmt: skip
 
 
-def steps(storage: Path) -> int:
-    return int(status(find("slurmed", str(storage))).get("run_steps", 0))
+def lanes_at_work(storage: Path) -> int:
+    """Lanes that have runs; every host has room for one."""
+    return sum(lane["held"] > 0 for lane in status(find("slurmed", str(storage))).get("lanes", []))
