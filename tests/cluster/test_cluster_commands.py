@@ -54,7 +54,7 @@ def composed() -> Iterator[str]:
         yield re.sub(r"\$\{CORES:-2\}", "2", service.get("command", ""))
     for path in manifests():
         for one in documents(path):
-            yield one.get("spec", {}).get("entrypoint", "")
+            yield one.get("spec", {}).get("entrypoint", "").partition(" || ")[0]
             for container in itertools.chain.from_iterable(pod["containers"] for pod in pods(one)):
                 yield shlex.join(container.get("command", []))
     for name in ("aws", "gcp", "on-premises"):
