@@ -22,6 +22,8 @@ import pytest
 from manifests import CLUSTER, ROOT, document
 from mlflow.exceptions import MlflowException
 
+from sweeper.errors import SweepError
+from sweeper.tracking.login import check_login
 from sweeper.tracking.store import Store
 
 MANIFEST = CLUSTER / "services" / "mlflow.yaml"
@@ -143,3 +145,12 @@ def test_it_wants_a_password_and_its_own_name(url: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "another")
     with pytest.raises(MlflowException, match="not authenticated"):
         Store(url).experiment("a sweep", lambda _: {"by": "sweeper"})
+    # A launch says so before anything starts.
+    with pytest.raises(SweepError, match="refuses the login that it gets") as found:
+        check_login(url)
+    assert "another" not in str(found.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+    with pytest.raises(SweepError, match="MLFLOW_TRACKING_PASSWORD"):
+        check_login(url)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    check_login(url)
