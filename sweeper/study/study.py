@@ -58,7 +58,8 @@ class Study:
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
         self._is_adaptive = open_trials_limit(spec) is not None
-        self._book = Book(database)
+        # A pruner compares by what trials came to; else that would be most of the memory.
+        self._book = Book(database, keeps_results=spec.pruning.is_on)
         self._trials = Trials(self._book, spec)
         self._grouping = Grouping(self._book, spec)
         self._hours = Hours(clock, float(database.meta("elapsed_s") or 0.0))
