@@ -58,7 +58,6 @@ class Search(Section):
     """Optuna storage URL that gets a copy of every told trial, for optuna-dashboard; e.g.
     sqlite:///optuna.db."""
 
-
     @property
     def most_shown(self) -> int:
         """Told trials that tpe is shown."""
@@ -258,14 +257,16 @@ class Tracking(Section):
     an environment variable: env:NAME."""
     later: bool = False
     """Start even when the tracking server can't be reached; it gets its records later."""
-    children: Literal["auto"] | int = "auto"
-    """Child runs at most (not yet active: every trial has one)."""
+    children: Literal["auto", "all"] | int = "auto"
+    """Trials that have a run of their own: all, or so many of the best, with the baselines and
+    what was tested, recommended or refused; then all trials are in the table trials.csv of the
+    sweep's run. auto is all up to 1,000 trials, else 100."""
 
     @field_validator("children")
     @classmethod
     def _not_negative(cls, value: object) -> object:
         if isinstance(value, int) and value < 0:
-            raise ValueError("auto, or an int >= 0")
+            raise ValueError("auto, all, or an int >= 0")
         return value
 
 

@@ -25,7 +25,9 @@ _BEST_SHARE = 0.25
 _BITS = 32
 
 
-def shown(trials: Sequence[FrozenTrial], most: int, direction: StudyDirection) -> list[FrozenTrial]:
+def shown(
+    trials: Sequence[FrozenTrial], most: int, direction: StudyDirection
+) -> list[FrozenTrial]:
     """At most `most` of the told trials, in their order.
 
     Args:

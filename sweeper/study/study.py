@@ -111,8 +111,9 @@ class Study:
             self._note_health()
             is_end = report.leaving or self._closing or bool(self._inquests.error) or self.finished
             grant = () if is_end else self._grants(report)
+            is_dry = len(grant) < report.room and not self._may_search()
             obsolete, self._obsolete = tuple(self._obsolete), []
-            return Answer(drop, grant, obsolete, end=is_end)
+            return Answer(drop, grant, obsolete, end=is_end, is_dry=is_dry)
 
     def lane_failed(self, process: str, message: str, *, final: bool) -> None:
         """A lane process ended with an error; `final` when a restart would not cure it."""
@@ -155,6 +156,7 @@ class Study:
                 "run_steps": self._steps_now(),
                 "best": self._trials.best,
                 "lanes": self._leases.lanes(),
+                "waits": self._waits(),
                 "elapsed_s": self._hours.spent(),
                 "finished": self.finished,
                 "error": self._inquests.error,
@@ -340,6 +342,12 @@ class Study:
 
     # Time and steps
 
+    def _waits(self) -> dict[str, float]:
+        """Lane-seconds of all lane processes, those in which slots waited for a run among them, and
+        seconds in which the study waited for others who write its database."""
+        waited_s, lived_s = self._leases.lane_seconds()
+        return {"waited_s": waited_s, "lane_s": lived_s, "locked_s": self._database.waited_s}
+
     def _steps_now(self) -> int:
         return self._book.steps + self._leases.steps_beyond()
 
@@ -353,6 +361,7 @@ class Study:
             "lanes": self._leases.lanes(),
             "run_steps": self._steps_now(),
             "repeated_steps": self._inquests.repeated,
+            "waits": self._waits(),
             "elapsed_s": self._hours.spent(),
             "error": self._inquests.error,
         }

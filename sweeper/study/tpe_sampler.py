@@ -68,9 +68,7 @@ class Known:
             )
         good, others = self._tables[names]
         running = [
-            one
-            for one in trials
-            if one.state == TrialState.RUNNING and one.number != trial.number
+            one for one in trials if one.state == TrialState.RUNNING and one.number != trial.number
         ]
         return good.rows, others.with_rows_of(self._table(sampler, study, space, running))
 
