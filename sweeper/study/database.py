@@ -179,13 +179,13 @@ class Database:
             return [_run_row(row) for row in found]
 
     def results(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The number of its trial and the result of every run that has ended, by id, one by one."""
+        """Number of the trial and result of every run that has ended, by id, one by one."""
         table = tables.runs.c
         query = sa.select(table.trial, table.result).where(table.result.is_not(None))
         with self._read() as connection:
             streamed = connection.execution_options(yield_per=_STREAMED)
-            for number, result in streamed.execute(query.order_by(table.id)):
-                yield number, result
+            for row in streamed.execute(query.order_by(table.id)):
+                yield row.trial, row.result
 
     def parts(self, runs: Iterable[int] | None = None) -> list[Part]:
         """The trajectory parts that count, with what of them counts."""

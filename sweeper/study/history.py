@@ -47,7 +47,7 @@ def shown(
 def _cost(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, ...]:
     """The order in which TPE takes trials for good ones; a total one.
 
-    Feasible trials by their value, pruned ones by how far they came, the others by their violation.
+    Feasible trials by their value, pruned ones by how far they came, others by their violation.
     """
     number = trial.user_attrs[NUMBER]
     sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0

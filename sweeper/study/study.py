@@ -343,8 +343,8 @@ class Study:
     # Time and steps
 
     def _waits(self) -> dict[str, float]:
-        """Lane-seconds of all lane processes, those in which slots waited for a run among them, and
-        seconds in which the study waited for others who write its database."""
+        """Seconds of all lanes together, those of them in which slots waited for a run, and those
+        in which the study waited for others who write its database."""
         waited_s, lived_s = self._leases.lane_seconds()
         return {"waited_s": waited_s, "lane_s": lived_s, "locked_s": self._database.waited_s}
 

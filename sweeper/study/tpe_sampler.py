@@ -1,7 +1,7 @@
 """TPE that is told which parameters every trial has, and keeps what it knows between proposals.
 
-Optuna's own reads and sorts all trials for every proposal. This one draws the same (Bergstra et al.
-2011; Watanabe 2023, arXiv:2304.11127), at a tenth of the cost, and bounds that by showing a long
+Optuna's own (Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127) reads and sorts all trials for
+every proposal. This one draws the same at a third of the cost, and bounds that by showing a long
 search in part (sweeper.study.history).
 """
 

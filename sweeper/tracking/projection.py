@@ -234,7 +234,7 @@ class Projection:
         self._store.attach_text(self._parent, trial_table.NAME, text)
 
     def _attach_results(self, *, is_finished: bool) -> None:
-        """Keep table, report and recommendation with the run of the sweep, or say there why not."""
+        """Keep table, report, recommendation with the run of the sweep, or say there why not."""
         left, waits, said = self._results() if is_finished else [], iter(_WAITS_S), "kept"
         if self._selection.most is not None:
             left.insert(0, self._send_table)
