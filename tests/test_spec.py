@@ -1,5 +1,6 @@
 """Spec files: what is read, and that a mistake is told with its place and its cure."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ horizon lanes lanes.count lanes.gpus lanes.loaders lanes.patience lanes.save lan
 lanes.slots lr_range lr_range.found lr_range.high lr_range.low lr_range.pick lr_range.seeds
 lr_range.settings lr_range.smoothing lr_range.steps lr_range.stop mixed_precision name notify
 notify.command notify.on notify.webhook objective prune record record.update_cosine
-search search.history search.mirror search.sampler search.seed seeds space stability stability.climb
-stability.cvar stability.give_back stability.probe stability.tail storage stress stress.budget
+search search.history search.mirror search.sampler search.seed seeds space stability
+stability.climb stability.cvar stability.give_back stability.probe stability.tail storage stress stress.budget
 stress.horizon stress.neighbours stress.seeds stress.top study_url task task_args tracking
 tracking.children tracking.later tracking.uri"""
 
