@@ -29,9 +29,9 @@ lanes.slots lr_range lr_range.found lr_range.high lr_range.low lr_range.pick lr_
 lr_range.settings lr_range.smoothing lr_range.steps lr_range.stop mixed_precision name notify
 notify.command notify.on notify.webhook objective prune record record.update_cosine
 search search.history search.mirror search.sampler search.seed seeds space stability
-stability.climb stability.cvar stability.give_back stability.probe stability.tail storage stress stress.budget
-stress.horizon stress.neighbours stress.seeds stress.top study_url task task_args tracking
-tracking.children tracking.later tracking.uri"""
+stability.climb stability.cvar stability.give_back stability.probe stability.tail storage stress
+stress.budget stress.horizon stress.neighbours stress.seeds stress.top study_url task task_args
+tracking tracking.children tracking.later tracking.uri"""
 
 
 @pytest.fixture
