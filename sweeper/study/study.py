@@ -359,6 +359,7 @@ class Study:
         health = {
             "at": self._wall_clock(),
             "lanes": self._leases.lanes(),
+            "told": self._book.told - self._book.tests_told,
             "run_steps": self._steps_now(),
             "repeated_steps": self._inquests.repeated,
             "waits": self._waits(),
