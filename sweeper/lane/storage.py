@@ -1,20 +1,24 @@
-"""The sweep's folder as a lane sees it: small whole files, written aside and renamed."""
+"""The files of a sweep as a lane sees them: small whole files, written aside and renamed."""
 
 from __future__ import annotations
 
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from sweeper.errors import SweepError
 
 _T = TypeVar("_T")
 _AGAIN_S = (0.1, 0.5, 2.0)
+
+
+class AwayError(OSError):
+    """The storage can't be reached at present: what lies there is not lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,9 @@ class Storage:
     """
 
     folder: str
+
+    key: ClassVar[str] = "storage"
+    cure: ClassVar[str] = "Choose another folder with --storage."
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file so that a reader finds all of it or nothing; on disk before it returns."""
@@ -45,22 +52,31 @@ class Storage:
 
     def read(self, path: str) -> bytes:
         """The bytes of a file; raises OSError when trying again doesn't help."""
-        return _patiently(self.local(path).read_bytes)
+        return patiently(self.local(path).read_bytes)
 
     def remove(self, path: str) -> None:
         """Remove a file; one that can't be removed is left to the next launch."""
         with suppress(OSError):
             self.local(path).unlink(missing_ok=True)
 
+    def names(self, folder: str) -> Sequence[str]:
+        """The names of what lies in a folder; none where there is no such folder.
+
+        Raises:
+            OSError: it can't be told.
+        """
+        place = self.local(folder)
+        return [one.name for one in place.iterdir()] if place.is_dir() else []
+
     def prove_writable(self) -> None:
         """Raise SweepError unless files can be written here."""
         try:
-            _patiently(self._prove_writable)
+            patiently(self._prove_writable)
         except OSError as error:
             raise SweepError(
-                f"can't write to {self.folder}: {error.strerror or error}",
-                where="storage",
-                cure="Choose another folder with --storage.",
+                f"can't write to {self.folder}: {reason_of(error)}",
+                where=self.key,
+                cure=self.cure,
             ) from error
 
     def _prove_writable(self) -> None:
@@ -73,11 +89,16 @@ class Storage:
         root = Path(self.folder)
         full = (root / path).resolve()
         if not full.is_relative_to(root.resolve()):
-            raise SweepError(f"{path!r} leads out of {self.folder}", where="storage")
+            raise SweepError(f"{path!r} leads out of {self.folder}", where=self.key)
         return full
 
 
-def _patiently(action: Callable[[], _T]) -> _T:
+def reason_of(error: OSError) -> str:
+    """What went wrong, without the number of the error."""
+    return error.strerror or str(error)
+
+
+def patiently(action: Callable[[], _T]) -> _T:
     """Do what may fail now and then."""
     for delay in _AGAIN_S:
         try:

@@ -31,6 +31,7 @@ from sweeper.optim.compiler import warm_up
 from sweeper.runtime import logs, plan
 from sweeper.runtime.lane_count import LaneCount
 from sweeper.runtime.study_actor import StudyOverRay
+from sweeper.runtime.visibility import SupersededError, Token, check_token, leave_token
 from sweeper.spec import SweepSpec
 from sweeper.study.folder import Folder
 from sweeper.training import machine_for
@@ -57,9 +58,12 @@ class LaneTrainable(tune.Trainable):  # type: ignore[misc]
         device: str,
         folder: str,
         study: str,
+        token: Token,
     ) -> None:
         self._spec, self._lanes, self._device = spec, lanes, device
         self._folder, self._port = Folder(Path(folder)), StudyOverRay(study)
+        # This machine may not have the folder.
+        self._storage, self._token = self._folder.storage_of(spec), token
         node = ray.get_runtime_context().get_node_id()
         self._who = new_identity(int(config["lane"]), socket.gethostname(), node)
         self._lane: Lane | None = None
@@ -72,7 +76,7 @@ class LaneTrainable(tune.Trainable):  # type: ignore[misc]
         use_huge_pages()
         try:
             self._serve()
-        except GivenUpError:
+        except (GivenUpError, SupersededError):
             raise
         except SweepError as error:
             self._port.lane_failed(self._who.process, str(error), final=True)
@@ -90,9 +94,11 @@ class LaneTrainable(tune.Trainable):  # type: ignore[misc]
         hello = Report(who=self._who, quiet_s=COMPILING_S)
         if self._port.hello(hello).end:
             return
+        check_token(self._storage, self._token, self._who.host)
+        self._storage.prove_writable()
         settings = self._settings()
         if not self._is_preempted:
-            port, storage = self._port, self._folder.storage
+            port, storage = self._port, self._storage
             serve(self._who, settings, port, storage, halve=port.halve, begin=self._begin)
 
     def _settings(self) -> LaneSettings:
@@ -141,8 +147,13 @@ class SweepStopper(tune.Stopper):  # type: ignore[misc]
 def start_lanes(
     folder: Folder, spec: SweepSpec, study: str, *, launch: int, lanes: LaneCount
 ) -> threading.Thread:
-    """Start the lanes; `end_lanes` ends them and the thread."""
+    """Start the lanes; `end_lanes` ends them and the thread.
+
+    Raises:
+        SweepError: nothing can be written where the lanes' files are to go.
+    """
     _over.clear()
+    token = leave_token(folder.storage_of(spec), launch)
     trainable = tune.with_resources(
         tune.with_parameters(
             LaneTrainable,
@@ -151,6 +162,7 @@ def start_lanes(
             device="cuda" if lanes.gpus else "cpu",
             folder=str(folder.path),
             study=study,
+            token=token,
         ),
         {"cpu": 1, "gpu": lanes.gpus},
     )

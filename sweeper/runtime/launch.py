@@ -14,6 +14,9 @@ from rich.console import Console
 
 from sweeper import spec as spec_module
 from sweeper.errors import SweepError
+from sweeper.lane import loop_folder
+from sweeper.lane.storage import reason_of
+from sweeper.results.report import FOLDER as REPORT
 from sweeper.results.sweep import SweepHandle
 from sweeper.runtime import notify, plan
 from sweeper.runtime.notice import notice
@@ -30,6 +33,9 @@ from sweeper.tasks.variants import forget
 from sweeper.tracking import process as tracker
 from sweeper.tracking import store
 from sweeper.tracking.login import check_login
+
+# A launch that was killed has a study that lives on for some seconds.
+_OTHERS_END_S = 30.0
 
 
 def launch(
@@ -57,6 +63,7 @@ def launch(
     resolved = _resolve(spec)
     console = console or Console(file=sys.stderr)
     folder = check(resolved)
+    folder.make_again(resolved)
     if folder.exists:
         resolved = _as_begun(folder, resolved)
         if _is_finished(folder, resolved):
@@ -119,8 +126,12 @@ def check(spec: SweepSpec, *, trains: bool = True) -> Folder:
     problem = unwritable(folder.path.parent)
     if problem:
         raise problem
+    if spec.files is not None:
+        folder.storage_of(spec).prove_writable()
     if trains:
         plan.check_task(spec)
+        if plan.is_own_loop(spec):
+            folder.storage_of(spec).local(loop_folder.FOLDER)  # refused where that is none
     if spec.study_url is not None:
         check_server(spec.study_url)
     if spec.search.mirror is not None:
@@ -195,6 +206,7 @@ def _run(
                 ended = "finished"
                 _recommend(folder)
                 _report(folder, console)
+                _copy_results(folder, console)
         except KeyboardInterrupt:
             ended = "interrupted"
             hint = f"Interrupted. Go on with: sweeper resume {spec.name}{_place(folder, spec)}"
@@ -215,11 +227,12 @@ def _place(folder: Folder, spec: SweepSpec) -> str:
 
 
 def _begin_launch(folder: Folder) -> int:
-    with closing(folder.database()) as database:
+    # A launch on another machine, with a folder of its own, is not to be cut off.
+    with closing(folder.database()) as database, database.lock(wait_s=_OTHERS_END_S):
         launch = database.begin_launch()
         database.join_launch(launch)
         database.put_meta(ended=None, launched_at=time.time())
-        cleaning.remove_orphans(folder.path, database)
+        cleaning.remove_orphans(folder.storage, database)
     return launch
 
 
@@ -229,7 +242,7 @@ def _end_launch(folder: Folder, launch: int, ended: str) -> None:
         database.join_launch(launch)
         database.put_meta(ended=ended)
         if ended == "finished":  # else a lane may still be on its way out
-            cleaning.remove_orphans(folder.path, database)
+            cleaning.remove_orphans(folder.storage, database)
 
 
 def _notify(
@@ -282,13 +295,28 @@ def _report(folder: Folder, console: Console) -> None:
         console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
+def _copy_results(folder: Folder, console: Console) -> None:
+    """Put report and recommendation where the row files are, if that is elsewhere."""
+    own, storage = folder.own, folder.storage
+    if storage.folder == own.folder:
+        return
+    files = [f"{REPORT}/{name}" for name in own.names(REPORT)] + ["recommended.json"]
+    try:
+        for name in files:
+            if own.local(name).is_file():
+                storage.write(name, own.read(name))
+    except OSError as error:
+        said = f"The report can't be copied to {storage.folder} ({reason_of(error)})."
+        console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def _recommend(folder: Folder) -> None:
     try:
         found = SweepHandle(folder).recommendation()
     except SweepError:
         return  # every trial failed: the table says so
     try:
-        folder.storage.write("recommended.json", json.dumps(found, indent=2).encode())
+        folder.own.write("recommended.json", json.dumps(found, indent=2).encode())
     except OSError as error:
         raise SweepError(
             f"the sweep is finished, but recommended.json can't be written: {error.strerror}",

@@ -114,7 +114,7 @@ class _Run:
                     who,
                     settings,
                     self._port,
-                    self._folder.storage,
+                    self._folder.storage_of(self._spec),
                     halve=self._halve,
                     begin=self._begin,
                     on_chunk=on_chunk,

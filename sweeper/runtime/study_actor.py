@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.errors import SweepError
 from sweeper.lane.protocol import Answer, Report
@@ -24,6 +25,7 @@ _HOLD_BACK_S = 5.0
 _STUDY_GONE_S = 60.0
 _CALL_S = 30.0
 _LONGEST_DELAY_S = 2.0
+_WORDS_S = 10.0
 _MEASURE_S = 180.0  # then the lane that measures is taken for dead
 
 
@@ -140,7 +142,20 @@ class StudyActor:
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         if death.who.node and death.who.node not in alive:
             return None
-        return logs.last_words(self._folder, death.who.process)
+        said = logs.last_words(self._folder, death.who.process)
+        return said or self._last_words_there(death)
+
+    def _last_words_there(self, death: Death) -> str:
+        """The end of a log that is on the lane's own machine."""
+        node = death.who.node
+        if node in ("", ray.get_runtime_context().get_node_id()):
+            return ""
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        ask = ray.remote(logs.last_words).options(num_cpus=0, scheduling_strategy=there)
+        try:
+            return str(ray.get(ask.remote(self._folder, death.who.process), timeout=_WORDS_S))
+        except (ray.exceptions.RayError, TimeoutError):
+            return ""
 
     def _end(self, process: str) -> None:
         """End a lane that hangs: Tune then starts it anew."""

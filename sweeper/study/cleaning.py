@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import suppress
 
 from sweeper.lane import rows, trajectories
+from sweeper.lane.storage import Storage
 from sweeper.study.database import Database
 
 
-def remove_orphans(folder: Path, database: Database) -> None:
-    """Remove row files and trajectory parts that don't count. Only while no lane lives."""
+def remove_orphans(storage: Storage, database: Database) -> None:
+    """Remove row files and trajectory parts that don't count. Only while no lane lives.
+
+    What can't be removed now is removed at the next launch.
+    """
     needed = {part.path for part in database.parts()}
     needed |= {row.row_file for row in database.runs() if row.row_file is not None}
-    for name in (rows.FOLDER, trajectories.FOLDER):
-        for path in (folder / name).glob("*"):
-            if f"{name}/{path.name}" not in needed:
-                path.unlink(missing_ok=True)
+    for folder in (rows.FOLDER, trajectories.FOLDER):
+        with suppress(OSError):
+            for name in storage.names(folder):
+                if f"{folder}/{name}" not in needed:
+                    storage.remove(f"{folder}/{name}")

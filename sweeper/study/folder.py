@@ -13,15 +13,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sweeper import spec_file
+from sweeper import files_url, spec_file
 from sweeper.errors import SweepError, nearest
+from sweeper.files_url import joined
+from sweeper.lane.object_storage import storage_at
 from sweeper.lane.storage import Storage
 from sweeper.spec import SweepSpec, check
+from sweeper.study import copies
 from sweeper.study.database import Database
 from sweeper.study.engine import schema_of
 from sweeper.version import VERSION
 
-SCHEMA = 1
+SCHEMA, FILE = 1, "sweep.yaml"
+_PUT_BACK = "Put a copy of it back. The trials are safe: they are in the study's database."
 _PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pyarrow")
 
 
@@ -40,8 +44,23 @@ class Folder:
         return self._file.exists()
 
     @property
-    def storage(self) -> Storage:
+    def own(self) -> Storage:
+        """The folder itself: what the machine of the driver keeps."""
         return Storage(str(self.path))
+
+    @property
+    def storage(self) -> Storage:
+        """Where row files and trajectories are: here, unless the spec's `files` say otherwise."""
+        return self.storage_of(_read(self._file)["spec"]) if self.exists else self.own
+
+    def storage_of(self, spec: SweepSpec | Mapping[str, Any]) -> Storage:
+        """Where the lanes of a spec write, as every node can tell without this folder."""
+        if isinstance(spec, SweepSpec):
+            url = spec.files_folder
+        else:
+            files = spec.get("files")
+            url = None if files is None else joined(str(files), str(spec["name"]))
+        return self.own if url is None else storage_at(url)
 
     def database(self) -> Database:
         """The study's database, where sweep.yaml says it is.
@@ -62,17 +81,19 @@ class Folder:
         The spec is written last: a folder without it is no sweep and is laid out again.
 
         Raises:
-            SweepError: the database has trials, or belongs to another folder.
+            SweepError: the database has trials, or belongs to another folder; another sweep's
+                files are where `files` says.
             Unavailable: the disk or the server.
         """
-        for folder in ("trajectories", "rows", "report"):
-            (self.path / folder).mkdir(parents=True, exist_ok=True)
+        if spec.files is not None and copies.read(self.storage_of(spec), FILE) is not None:
+            raise copies.taken(self.storage_of(spec), spec.name)
+        self._make_folders(spec)
         if spec.study_url is None:
             database, owner = Database(self.path / "study.db", create=True), "."
         else:
             schema = schema_of(spec.name)
             database = Database(spec.study_url, schema=schema, create=True)
-            owner = str(self.path)
+            owner = spec.files_folder or str(self.path)
         try:
             if not database.claim(owner):
                 raise _taken(self.path, spec)
@@ -80,21 +101,44 @@ class Folder:
             database.close()
         self.write_spec(spec)
 
+    def make_again(self, spec: SweepSpec) -> None:
+        """Lay out a folder that is lost, from the copy of its sweep.yaml, if there is one.
+
+        Only where the study is on a server, too: it knows the trials.
+
+        Raises:
+            SweepError: the copy is damaged, or of a sweep whose study is elsewhere.
+        """
+        if spec.files is None or self.exists:
+            return
+        storage = self.storage_of(spec)
+        text = copies.read(storage, FILE)
+        if text is None:
+            return
+        begun = _parsed(text, f"{storage.folder}/{FILE}")["spec"]
+        if spec.study_url is None or begun.get("study_url") != spec.study_url:
+            raise copies.taken(storage, spec.name)
+        self._make_folders(spec)
+        self.own.write(FILE, text)
+
     def write_spec(self, spec: SweepSpec) -> None:
         """Write sweep.yaml: the resolved spec, with versions and git commit.
 
         Raises:
-            SweepError: the study is in another database than this spec names.
+            SweepError: the study, or the files, are elsewhere than this spec says.
         """
         if self.exists:
-            self._check_same_database(spec)
+            self._check_same_places(spec)
         content = {
             "schema": SCHEMA,
             "spec": spec.model_dump(mode="json"),
             "versions": versions(),
             "commit": _commit(),
         }
-        self.storage.write("sweep.yaml", spec_file.dump(content).encode())
+        text = spec_file.dump(content).encode()
+        self.own.write(FILE, text)
+        if spec.files is not None:
+            copies.write(self.storage_of(spec), FILE, text)
 
     def read_spec(self) -> SweepSpec:
         """The spec of the sweep; raises SweepError where there is none."""
@@ -113,13 +157,25 @@ class Folder:
 
     @property
     def _file(self) -> Path:
-        return self.path / "sweep.yaml"
+        return self.path / FILE
+
+    def _make_folders(self, spec: SweepSpec) -> None:
+        for folder in ("report",) if spec.files else ("trajectories", "rows", "report"):
+            (self.path / folder).mkdir(parents=True, exist_ok=True)
 
     def _server(self) -> tuple[str, str] | None:
         """URL of the study's server and name of the sweep there; None for SQLite."""
         return _place(_read(self._file)) if self.exists else None
 
-    def _check_same_database(self, spec: SweepSpec) -> None:
+    def _check_same_places(self, spec: SweepSpec) -> None:
+        here, there = self.storage, self.storage_of(spec)
+        if here.folder != there.folder:
+            raise SweepError(
+                f"the row files and trajectories of this sweep are in {here.folder}",
+                where=files_url.KEY,
+                cure=f"Leave files as it is. If you moved them, name the new place in "
+                f"{self._file}.",
+            )
         found = self._server()
         url = found[0] if found else None
         if url != spec.study_url:
@@ -133,22 +189,38 @@ class Folder:
 
 def _read(path: Path) -> dict[str, Any]:
     """The content of sweep.yaml; raises SweepError where that is damaged or of another version."""
-    cure = "Put a copy of it back. The trials are safe: they are in the study's database."
     try:
         content, _ = spec_file.read(path)
     except SweepError as error:
-        raise SweepError(f"can't read it: {error.what}", where=str(path), cure=cure) from error
+        raise _unreadable(error, str(path)) from error
+    return _whole(content, str(path))
+
+
+def _parsed(text: bytes, where: str) -> dict[str, Any]:
+    """The content of a copy of sweep.yaml; raises as `_read`."""
+    try:
+        content, _ = spec_file.parse_text(text.decode(errors="replace"), where)
+    except SweepError as error:
+        raise _unreadable(error, where) from error
+    return _whole(content, where)
+
+
+def _unreadable(error: SweepError, where: str) -> SweepError:
+    return SweepError(f"can't read it: {error.what}", where=where, cure=_PUT_BACK)
+
+
+def _whole(content: dict[str, Any], where: str) -> dict[str, Any]:
     if content.get("schema", SCHEMA) != SCHEMA:
         raise SweepError(
             f"schema {content['schema']!r}",
-            where=str(path),
+            where=where,
             allowed=str(SCHEMA),
             cure="Use the version of sweeper that made it.",
         )
     # A spec that was cut off may still be one, with other values: the end must be there.
     whole = {"schema", "spec", "versions", "commit"} <= content.keys()
     if not whole or not isinstance(content["spec"], dict):
-        raise SweepError("it is cut off", where=str(path), cure=cure)
+        raise SweepError("it is cut off", where=where, cure=_PUT_BACK)
     return content
 
 

@@ -192,7 +192,7 @@ class Clone:
     def _postgres(self) -> str:
         """URL of a server that is started when it is first needed."""
         if self._database is None:
-            sys.path.append(str(ROOT / "tests" / "study"))
+            sys.path.append(str(ROOT / "tests" / "servers"))
             self._database = importlib.import_module("postgres_server").Server()
             self._database.start()
         return str(self._database.url)

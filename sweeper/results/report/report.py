@@ -8,6 +8,7 @@ from pathlib import Path
 from sweeper.errors import SweepError
 from sweeper.lane.storage import Storage
 from sweeper.results.report import (
+    FOLDER,
     front,
     importance,
     leaderboard,
@@ -24,7 +25,7 @@ from sweeper.results.report.page import page
 from sweeper.results.report.section import Section
 from sweeper.results.sweep import SweepHandle
 
-FOLDER, FILE = "report", "report.html"
+FILE = "report.html"
 
 
 def write_report(
