@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from sweeper.results.tracked import TrackedSweep
 from sweeper.spec import check
 from sweeper.study.database import BASELINE, COMPLETE, SEARCH, Trial
+from sweeper.study.standing import refused, standing
 from sweeper.tracking.reading import Reader
 from sweeper.tracking.selection import Selection
 from sweeper.tracking.store import Store, resolve_uri
@@ -36,8 +37,6 @@ def uri_of(folder):
 
 
 def ranking(folder):
-    from sweeper.study.standing import refused, standing
-
     database = folder.database()
     spec = folder.read_spec()
     found = standing(database, spec), {row["trial"] for row in refused(database, spec)}
