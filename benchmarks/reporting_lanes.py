@@ -24,8 +24,9 @@ from sweeper.study.folder import Folder
 from sweeper.study.study import Study
 
 CAPACITY = 8
-# One report in so many brings the result of a run.
-RESULT_EVERY = 10
+# One report in so many brings the result of a run: with eight slots and a report a second, runs
+# of four minutes.
+RESULT_EVERY = 30
 _CURVE = [[step, 0.5, 1.0, 1e-3, 1e-3, 1.0, 0.0, 1.0, None] for step in range(42)]
 
 

@@ -200,7 +200,7 @@ def _run(
 
                 def show(status: dict[str, Any]) -> None:
                     recorder.keep_alive()
-                    progress.show(status)
+                    progress.show({**status, "tracker": recorder.progress()})
 
                 _train(folder, spec, launch, show, local=local, address=address)
                 ended = "finished"

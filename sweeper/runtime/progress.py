@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 _LINE_EVERY_S = 10.0
+_LAG_S = 5.0
 
 
 class Progress:
@@ -73,7 +74,7 @@ def _panel(name: str, status: dict[str, Any]) -> Group:
     for lane in status["lanes"]:
         slots = f"{min(lane['held'], lane['capacity'])} of {lane['capacity']}"
         lanes.add_row(str(lane["lane"]), lane["host"], slots, f"{lane['rate']:,.0f}")
-    lines: list[RenderableType] = [head, Text(_best(status)), lanes]
+    lines: list[RenderableType] = [head, Text(_best(status)), lanes, *map(Text, _behind(status))]
     return Group(*lines, *(Text(one, style="red") for one in _troubles(status)))
 
 
@@ -82,7 +83,7 @@ def _line(name: str, status: dict[str, Any]) -> str:
     return (
         f"{name}: {_counts(status)}, {len(status['lanes'])} lanes, "
         f"{rate:,.0f} run-steps/s, {_time_left(status)}; {_best(status)}"
-        + "".join(f"; {one}" for one in _troubles(status))
+        + "".join(f"; {one}" for one in (*_behind(status), *_troubles(status)))
     )
 
 
@@ -91,6 +92,15 @@ def _counts(status: dict[str, Any]) -> str:
     if status["tests"]:
         text += f", stress test: {status['tests_told']} of {status['tests']} settings"
     return text
+
+
+def _behind(status: dict[str, Any]) -> list[str]:
+    """By how much MLflow's records are behind, once that is worth a word."""
+    tracker = status.get("tracker")
+    if not tracker or tracker["lag_s"] < _LAG_S:
+        return []
+    left = tracker["told"] - tracker["recorded"]
+    return [f"MLflow's records are {left} trials, {tracker['lag_s']:.0f} s behind"]
 
 
 def _troubles(status: dict[str, Any]) -> list[str]:

@@ -50,7 +50,7 @@ class Recorder:
         limit = _STALLED_S if patient else _STALLED_INTERRUPTED_S
         self._fruitless = 0
         while self.keep_alive():
-            state = self._progress()
+            state = self.progress()
             done = (state["begun"], state["recorded"], state["mirrored"], self._process.pid)
             if done != before:
                 moved, before = time.monotonic(), done
@@ -66,8 +66,8 @@ class Recorder:
             code = self._process.returncode
             self._console.print(f"The MLflow tracker ended with code {code}: see {log}")
 
-    def _progress(self) -> dict[str, Any]:
-        """What the process says, noted."""
+    def progress(self) -> dict[str, Any]:
+        """What the process says, noted; see sweeper.tracking.process.read_progress."""
         state = tracker.read_progress(self._folder.path)
         done = state["recorded"] + (state["mirrored"] or 0)
         if done > self._recorded:
@@ -76,7 +76,7 @@ class Recorder:
 
     def _delay_s(self) -> float:
         """Seconds between the last start and the next one."""
-        self._progress()
+        self.progress()
         delay_s: float = _FIRST_DELAY_S * 2 ** min(max(self._fruitless - 1, 0), 10)
         return min(delay_s, _LONGEST_DELAY_S)
 

@@ -187,6 +187,12 @@ class Database:
             for row in streamed.execute(query.order_by(table.id)):
                 yield row.trial, row.result
 
+    def run_steps(self, told: int) -> int:
+        """Steps that the runs of the first so many told trials have made."""
+        query = sa.select(sa.func.sum(tables.runs.c.step)).join(tables.trials)
+        with self._read() as connection:
+            return int(connection.scalar(query.where(tables.trials.c.told <= told)) or 0)
+
     def parts(self, runs: Iterable[int] | None = None) -> list[Part]:
         """The trajectory parts that count, with what of them counts."""
         table = tables.spans.c

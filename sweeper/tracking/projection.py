@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -63,9 +63,6 @@ class Projection:
         self._ranking: list[dict[str, Any]] = []  # at the end
         self._reasons: dict[int, str] = {}  # why trials are refused, at the end
         self._noted: dict[str, float] = dict(self._parent.metrics)
-        self._run_steps: dict[int, float] = {
-            number: run.metrics.get("run_steps", 0) for number, run in self._children.items()
-        }
 
     @property
     def recorded(self) -> int:
@@ -87,11 +84,6 @@ class Projection:
         # A trial of the stress test stands in the run of the one that it tests, at the end.
         mine = {t.number for t in batch if t.origin != STRESS and self._selection.takes(t)}
         whole = self._runs_of([t for t in batch if t.number in mine and not self._has(t)])
-        rest = [t.number for t in batch if t.number not in mine]
-        steps = Counter[int]()
-        for row in self._database.runs(rest, told=False) if rest else ():
-            steps[row.run.trial] += row.step
-        self._run_steps.update(steps)
         for trial in batch:
             self._tests += trial.origin == STRESS
             if trial.number in whole:
@@ -143,7 +135,6 @@ class Projection:
             run = self._store.create(self._experiment, said.name, said.tags)
         self._store.log(run, said.points, said.params)
         self._store.end(run, _end_of(trial))
-        self._run_steps[trial.number] = content.run_steps(runs)
 
     def _runs_of(self, trials: Sequence[Trial]) -> dict[int, list[RunRow]]:
         found: dict[int, list[RunRow]] = {trial.number: [] for trial in trials}
@@ -319,7 +310,7 @@ class Projection:
             "told": self.told - self._tests,
             "stress_tests": self._tests,
             "trials": self._spec.budget.trials,
-            "run_steps": sum(self._run_steps.values()),
+            "run_steps": self._database.run_steps(self.told),
             "tracker_lag_s": round(lag_s, 1),
         }
         if not last and self._database.meta("ended") is None:

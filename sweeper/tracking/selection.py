@@ -35,17 +35,18 @@ class Selection:
 
     def takes(self, trial: Trial) -> bool:
         """Whether a trial that was just told gets a run at once; called in the telling's order."""
-        if self.most is None or trial.origin == BASELINE:
+        if self.most is None:
             return True
-        result = trial.result
-        if result is None or not self.most:
-            return False
+        is_best = trial.result is not None and self._is_best(trial.result)
+        return trial.origin == BASELINE or (is_best and self.most > 0)
+
+    def _is_best(self, result: Mapping[str, Any]) -> bool:
         cost = self._objective.cost(objective_value(result, self._objective))
         place = (result["failure_fraction"], result["violation"] > 0, cost)
-        is_best = self._best is None or place < self._best
-        if is_best:
-            self._best = place
-        return is_best
+        if self._best is not None and place >= self._best:
+            return False
+        self._best = place
+        return True
 
     def of(self, ranking: Sequence[Mapping[str, Any]], marked: Iterable[int]) -> set[int]:
         """The trials of a finished sweep that have a run.

@@ -166,3 +166,39 @@ def test_a_closed_study_gives_nothing_out_and_takes_everything(tmp_path: Path) -
     # The next launch goes on from there.
     again = home.lane("c").sync(home.study(), room=2)
     assert [grant.row_file for grant in again.grant] == ["rows/a-3", "rows/a-3"]
+
+
+def test_the_seconds_of_all_lanes_add_up(tmp_path: Path) -> None:
+    home = Home(tmp_path, spec_with())
+    study = home.study()
+    home.lane("a", 0).sync(study, waited_s=1.0, lived_s=10.0)
+    home.lane("a", 0).sync(study, waited_s=2.0, lived_s=30.0)
+    home.lane("b", 0).sync(study, waited_s=0.5, lived_s=5.0)  # in the place of a
+    leaving = home.lane("c", 1)
+    leaving.sync(study, waited_s=0.25, lived_s=4.0)
+    leaving.sync(study, leaving=True)
+    home.clock.now += 3
+    waits = study.status()["waits"]
+    assert (waits["waited_s"], waits["lane_s"]) == (2.75, 39.0)
+    health = home.database().meta("health")
+    assert (health["waits"]["waited_s"], health["waits"]["lane_s"]) == (2.75, 39.0)
+
+
+def test_empty_slots_wait_only_while_there_is_something_to_search(tmp_path: Path) -> None:
+    home = Home(tmp_path, spec_with(budget={"trials": 2}, seeds=1))
+    study, lane = home.study(), home.lane("a")
+    assert not lane.sync(study, room=1).is_dry
+    assert not lane.sync(study, room=1).is_dry  # it got what it wanted
+    assert lane.sync(study, room=1).is_dry
+    assert not lane.sync(study, room=0).is_dry
+
+
+def test_what_trials_came_to_is_in_the_database_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path, spec_with())
+    study = home.study()
+    finish_all(study, home.lane("a"))
+    best = study.status()["best"]
+    assert all(trial.result is None for trial in study._book.trials.values())
+    assert all(row.result is None for row in study._book.runs.values())
+    assert all(row.result for row in home.database().runs())
+    assert home.study().status()["best"] == best
