@@ -1,7 +1,6 @@
 """SweepSpec: what a sweep is, as validated and frozen models. The keys of a spec file.
 
-The docstring under a field is its documentation. A key whose feature comes in a later version is
-accepted and reported by `not_yet_active`, by name.
+The docstring under a field is its documentation.
 """
 
 from __future__ import annotations
@@ -257,13 +256,6 @@ class SweepSpec(Section):
         inner = {"search": {"mirror"}, "lr_range": {"found"}}
         exclude: dict[str, Any] = {**dict.fromkeys(free, True), **inner}
         return self.model_dump(mode="json", exclude=exclude)
-
-    def not_yet_active(self) -> list[str]:
-        """Keys that were given and have no effect in this version."""
-        keys: list[str] = []
-        if "children" in self.tracking.model_fields_set:
-            keys.append("tracking.children")
-        return keys
 
 
 def load(path: Path, settings: Sequence[str] = (), **overrides: Any) -> SweepSpec:

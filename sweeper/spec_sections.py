@@ -12,6 +12,9 @@ from sweeper.stability.limits import Limits
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DEFAULT = Limits()
+_HISTORY = 1000
+# From here on tpe takes 25 trials for the good ones, however many there are.
+_LEAST_HISTORY = 250
 
 
 class Section(BaseModel):
@@ -48,9 +51,24 @@ class Search(Section):
     not cmaes."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the sampler; a trial's draw depends on it and on the trial's number."""
+    history: Literal["auto"] | int = "auto"
+    """Told trials that tpe is shown, at least 250: the best and an even sample of the others, so
+    that a proposal costs no more in a long search. auto is 1000. Several objectives: all."""
     mirror: str | None = None
     """Optuna storage URL that gets a copy of every told trial, for optuna-dashboard; e.g.
     sqlite:///optuna.db."""
+
+    @property
+    def most_shown(self) -> int:
+        """Told trials that tpe is shown."""
+        return _HISTORY if self.history == "auto" else self.history
+
+    @field_validator("history")
+    @classmethod
+    def _enough(cls, value: object) -> object:
+        if isinstance(value, int) and value < _LEAST_HISTORY:
+            raise ValueError(f"auto, or an int >= {_LEAST_HISTORY}")
+        return value
 
 
 class Budget(Section):
@@ -239,14 +257,16 @@ class Tracking(Section):
     an environment variable: env:NAME."""
     later: bool = False
     """Start even when the tracking server can't be reached; it gets its records later."""
-    children: Literal["auto"] | int = "auto"
-    """Child runs at most (not yet active: every trial has one)."""
+    children: Literal["auto", "all"] | int = "auto"
+    """Trials that have a run of their own: all, or so many of the best, with the baselines and
+    what was tested, recommended or refused; then all trials are in the table trials.csv of the
+    sweep's run. auto is all up to 1,000 trials, else 100."""
 
     @field_validator("children")
     @classmethod
     def _not_negative(cls, value: object) -> object:
         if isinstance(value, int) and value < 0:
-            raise ValueError("auto, or an int >= 0")
+            raise ValueError("auto, all, or an int >= 0")
         return value
 
 

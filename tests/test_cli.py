@@ -171,17 +171,6 @@ def test_dry_run_says_what_would_be_done_and_starts_nothing(
     assert list(tmp_path.iterdir()) == [spec]
 
 
-def test_inactive_keys_are_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC + "tracking: {children: 9}\n")
-    code, out, errors = call(monkeypatch, capsys, "validate", spec)
-    assert code == 0
-    assert "Note: tracking.children is accepted" in errors
-    assert "4 runs, 200 run-steps" in out
-
-
 def test_tasks_and_doctor_and_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,8 @@ from sweeper.cli.relayed import answer, show
 if TYPE_CHECKING:
     from sweeper.spec import SweepSpec
 
+_END_S = 120.0
+
 
 def launch(
     address: str,
@@ -109,7 +111,8 @@ def stop(address: str, name: str, storage: str | None) -> int:
     elif found.code:
         return show(found)
     if job is not None:  # what it ended with is recorded yet
-        click.echo(f"job {job.submission_id}: {sweeps.await_end(client, str(job.submission_id))}")
+        ended = client.await_end(str(job.submission_id), wait_s=_END_S)
+        click.echo(f"job {job.submission_id}: {str(ended.value).lower()}")
     click.echo(f"Go on with: sweeper resume {name} --address {address}")
     return 0
 

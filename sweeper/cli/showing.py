@@ -25,10 +25,7 @@ _REASONS = 30  # trials of which it is said what broke, where nothing held
 def load(path: Path, settings: Sequence[str], storage: str | None) -> SweepSpec:
     from sweeper import spec
 
-    loaded = spec.load(path, settings, **({} if storage is None else {"storage": storage}))
-    for key in loaded.not_yet_active():
-        click.echo(f"Note: {key} is accepted but has no effect in this version.", err=True)
-    return loaded
+    return spec.load(path, settings, **({} if storage is None else {"storage": storage}))
 
 
 def handle(name: str, storage: str) -> SweepHandle:

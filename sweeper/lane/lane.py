@@ -12,6 +12,7 @@ from torch import Tensor
 from sweeper.lane.away import Away
 from sweeper.lane.due_probes import DueProbes
 from sweeper.lane.exchange import Exchange, Parcel
+from sweeper.lane.idleness import Idleness
 from sweeper.lane.loop_pack import LoopPack, LostRunError
 from sweeper.lane.memory import PackTooLargeError, lack_of_memory_told
 from sweeper.lane.pace import Pace
@@ -58,7 +59,9 @@ class Lane:
         self._away = Away(storage, settings.patience_s)
         self._remover = Remover(storage)
         self._exchange = Exchange(study, storage, who.process, settings.patience_s)
+        self._idleness = Idleness()
         self._is_leaving = False
+        self._is_dry = False  # the search has nothing more to give
         self._is_careful = False  # trains suspects, which are saved after every chunk
         self._last_save = self._last_sent = time.monotonic()
 
@@ -95,6 +98,7 @@ class Lane:
                     if not self._apply(answer):
                         return
                 self._fill()
+                self._idleness.note(self._empty())
                 if exchange is None and self._is_due():
                     exchange = pool.submit(self._exchange.send, *self._prepare())
                 if not self.active:
@@ -139,6 +143,7 @@ class Lane:
         for run in answer.drop:
             self._drop(run)
         self._remover.remove(answer.obsolete)
+        self._is_dry = answer.is_dry
         if answer.grant:
             self._is_careful = any(grant.is_suspect for grant in answer.grant)
         known = {grant.run.id for grant in self.waiting} | set(self.records)
@@ -307,12 +312,18 @@ class Lane:
             quiet_s=COMPILING_S if is_compiling else self._quiet_s(),
             trouble=self._away.trouble,
             stride=_STRIDE_CHUNKS * max([UNTUNED_STEPS, *(one.chunk for one in self.packs)]),
+            waited_s=self._idleness.waited_s,
+            lived_s=self._idleness.lived_s,
         )
 
     def _quiet_s(self) -> float:
         """Seconds without a report that mean nothing: slow steps make long chunks."""
         chunk_s = sum(one.chunk * one.step_s for one in self.packs)
         return max(self.settings.silence_s, 3 * (chunk_s + self._probes.longest_s))
+
+    def _empty(self) -> float:
+        """The share of the slots that wait for the study."""
+        return 0.0 if self._is_dry or self.waiting else self.packs.empty
 
     def _room(self) -> int:
         """Runs that the lane can take, see Packs.room."""

@@ -54,6 +54,11 @@ class Packs:
         """Runs in slots."""
         return sum(len(one.ends) for one in self)
 
+    @property
+    def empty(self) -> float:
+        """The share of empty slots in the pack that is trained."""
+        return 1 - max((len(one.ends) for one in self), default=0) / self._settings.capacity
+
     def task(self, run: Run) -> Task | OwnLoop:
         """The task as a run has it."""
         return self._variants.load(parse(run.config).variant)

@@ -53,6 +53,9 @@ class Report:
         lost: runs whose row file can't be read: they have to start anew.
         leaving: this is its last report, it gives up what it held.
         trouble: what keeps it from reporting more, in words.
+        waited_s: seconds in which its slots stood empty, times their share, as nobody had given
+            it a run; since it began.
+        lived_s: seconds since it began.
     """
 
     who: Identity
@@ -71,6 +74,8 @@ class Report:
     rungs: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     leaving: bool = False
     trouble: str = ""
+    waited_s: float = 0.0
+    lived_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class Answer:
         obsolete: row files that nobody needs any more.
         end: the sweep is over, or to be interrupted: save, report a last time and leave.
         gone: this process was given up and replaced: it must end and report nothing more.
+        is_dry: the search has nothing more to give: what is empty now doesn't wait for it.
     """
 
     drop: tuple[int, ...] = ()
@@ -105,6 +111,7 @@ class Answer:
     obsolete: tuple[str, ...] = ()
     end: bool = False
     gone: bool = False
+    is_dry: bool = False
 
 
 class StudyPort(Protocol):

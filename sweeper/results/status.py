@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweeper.study.database import COMPLETE, FAIL, PRUNED, RUNNING, STRESS, Database
 from sweeper.study.folder import Folder
+from sweeper.tracking.process import read_progress
 
 # The study notes its health every two seconds; a launch needs its time until the first of them.
 _SILENT_S = 60.0
@@ -49,6 +50,8 @@ def status(folder: Folder) -> dict[str, Any]:
             "launches": database.meta("launch") or 0,
             "slots": database.meta("slots"),
             "lanes": health.get("lanes", []),
+            "waits": health.get("waits"),
+            "tracker": _tracker(folder),
             "error": health.get("error"),
             "errors": {t.number: t.error for t in trials if t.state == FAIL},
         }
@@ -74,9 +77,31 @@ def draw(found: dict[str, Any]) -> RenderableType:
         lines.append(Text(f"Error: {found['error']}"))
     for number, error in found["errors"].items():
         lines.append(Text(f"Trial {number} was given up: {error.splitlines()[0]}"))
+    lines += [Text(said) for said in (_waits(found["waits"]), _behind(found["tracker"])) if said]
     if is_alive(found) and found["lanes"]:
         lines.append(_lanes(found["lanes"]))
     return Group(*lines)
+
+
+def _tracker(folder: Folder) -> dict[str, Any] | None:
+    """How far MLflow's records are; None where no tracking process has said so here."""
+    state = read_progress(folder.path)
+    keys = ("told", "recorded", "lag_s", "error")
+    return {key: state[key] for key in keys} if state["begun"] else None
+
+
+def _waits(waits: dict[str, float] | None) -> str:
+    if not waits or not waits["lane_s"]:
+        return ""
+    share = waits["waited_s"] / waits["lane_s"]
+    return f"Empty slots have waited for the search {share:.1%} of the lanes' time"
+
+
+def _behind(tracker: dict[str, Any] | None) -> str:
+    if tracker is None or tracker["recorded"] >= tracker["told"]:
+        return ""
+    left = tracker["told"] - tracker["recorded"]
+    return f"MLflow's records are {left} trials, {tracker['lag_s']:.0f} s behind"
 
 
 def _pruned(found: dict[str, Any]) -> str:
@@ -91,7 +116,7 @@ def _tests(found: dict[str, Any]) -> str:
 
 def _lanes(lanes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for title in ("lane", "host", "slots in use", "run-steps/s", "heard", ""):
+    for title in ("lane", "host", "slots in use", "run-steps/s", "waited", "heard", ""):
         table.add_column(title, justify="left" if title in ("host", "") else "right")
     for lane in lanes:
         table.add_row(
@@ -99,6 +124,7 @@ def _lanes(lanes: list[dict[str, Any]]) -> Table:
             lane["host"],
             f"{min(lane['held'], lane['capacity'])} of {lane['capacity']}",
             f"{lane['rate']:,.0f}",
+            f"{lane.get('waited_s', 0):.0f} s",
             f"{lane['silent_s']:.0f} s ago",
             lane["trouble"],
         )

@@ -90,18 +90,22 @@ class TrackedSweep:
         rows = {int(run.tags[content.TRIAL]): _row(run, several=several) for run in self._runs}
         table = [{**row, **_means(run)} for row, run in zip(rows.values(), self._runs)]
         order = [row["trial"] for row in rank(table, by, Evidence(objectives=self.objectives))]
+        ranks: dict[int, int] = {}
         if by == "robust" and self.finished:
-            order = self._as_recorded(order)
-        return [{"rank": place, **rows[trial]} for place, trial in enumerate(order, start=1)]
+            found = {int(run.tags[content.TRIAL]): run.metrics.get("rank") for run in self._runs}
+            ranks = {trial: int(place) for trial, place in found.items() if place is not None}
+            order = _with_places(order, ranks)
+        # Of a long sweep only some trials have a run: their places are those among all.
+        places = enumerate(order, start=1)
+        return [{"rank": ranks.get(trial, place), **rows[trial]} for place, trial in places]
 
-    def _as_recorded(self, order: Sequence[int]) -> list[int]:
-        """Trials with those that have a rank at their places, the others in between."""
-        ranks = {int(run.tags[content.TRIAL]): run.metrics.get("rank") for run in self._runs}
-        places = sorted((place, trial) for trial, place in ranks.items() if place is not None)
-        merged = [trial for trial in order if ranks[trial] is None]
-        for place, trial in places:
-            merged.insert(int(place) - 1, trial)
-        return merged
+
+def _with_places(order: Sequence[int], ranks: Mapping[int, int]) -> list[int]:
+    """Trials with those that have a rank at their places, the others in between."""
+    merged = [trial for trial in order if trial not in ranks]
+    for trial in sorted(ranks, key=lambda trial: ranks[trial]):
+        merged.insert(ranks[trial] - 1, trial)
+    return merged
 
 
 def _row(run: Found, *, several: bool) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from sweeper.study.folder import Folder, find, locked, unwritable
 from sweeper.tasks.variants import forget
 from sweeper.tracking import process as tracker
 from sweeper.tracking import store
+from sweeper.tracking.login import check_login
 
 # A launch that was killed has a study that lives on for some seconds.
 _OTHERS_END_S = 30.0
@@ -138,7 +139,9 @@ def check(spec: SweepSpec, *, trains: bool = True) -> Folder:
     if trains:
         notify.check(spec.notify)
     if not spec.tracking.later:
-        store.check_reachable(store.resolve_uri(spec.tracking.uri, folder.path.parent))
+        uri = store.resolve_uri(spec.tracking.uri, folder.path.parent)
+        store.check_reachable(uri)
+        check_login(uri)
     return folder
 
 

@@ -41,12 +41,21 @@ def ray_session(log: Path, address: str | None) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
+            _close_token()
         else:
             join()
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _close_token() -> None:
+    """Let nobody else read the token of this user's clusters: Ray leaves that to the umask."""
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or not ours
+        token = Path("~/.ray/auth_token").expanduser()
+        if token.stat().st_mode & 0o077:
+            token.chmod(0o600)
 
 
 def join() -> None:

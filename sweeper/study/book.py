@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Span
+from sweeper.ranking.objective import Result
 from sweeper.study.database import RUNNING, STRESS, Change, Database, RunRow, Trial
+from sweeper.study.standing import results_of
 
 
 class Book:
@@ -15,12 +18,13 @@ class Book:
 
     Args:
         database: of the sweep; what it holds is taken over.
+        keeps_results: of the runs of trials that were told; else these are in the database alone.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, keeps_results: bool = True) -> None:
+        self._database, self._keeps_results = database, keeps_results
         self.trials = {trial.number: trial for trial in database.trials()}
-        self.runs = {row.run.id: row for row in database.runs()}
+        self.runs = {row.run.id: row for row in database.runs(told=keeps_results)}
         self._rows: dict[int, list[RunRow]] = {number: [] for number in self.trials}
         for row in self.runs.values():
             self._rows[row.run.trial].append(row)
@@ -35,6 +39,17 @@ class Book:
     def rows(self, number: int) -> list[RunRow]:
         """The runs of a trial."""
         return self._rows[number]
+
+    def forget(self, number: int) -> None:
+        """Leave out of memory what a told trial came to, unless that is kept."""
+        if not self._keeps_results:
+            self.trials[number] = replace(self.trials[number], draws={}, result=None)
+            for row in self._rows[number]:
+                row.result = None
+
+    def everything(self) -> tuple[list[Trial], dict[int, list[Result]]]:
+        """All trials as the database has them, and the verdicts of their runs by trial."""
+        return self._database.trials(), results_of(self._database)
 
     def is_open(self, run: int) -> bool:
         """Whether a run is still to be trained."""

@@ -44,6 +44,12 @@ __all__ = [
 ]  # fmt: skip
 
 _NO_RIGHT = "42501"  # PostgreSQL: insufficient privilege
+_STREAMED = 500  # rows that are in memory at once, of those that are read one by one
+_RUN = list(tables.runs.columns)
+_OPEN_RESULT = sa.case((tables.trials.c.told.is_(None), tables.runs.c.result), else_=None)
+_RUN_OF_OPEN = [
+    _OPEN_RESULT.label("result") if column is tables.runs.c.result else column for column in _RUN
+]
 
 
 class Fenced(SweepError):
@@ -58,6 +64,10 @@ class Database:
         schema: of PostgreSQL, in which the tables of this sweep live.
         create: make the tables where there are none.
 
+    Attributes:
+        waited_s: seconds that writers of this process have waited until they could begin, such as
+            for those of other processes.
+
     Raises:
         SweepError: there is no study, or one of a newer schema; an older one is brought up.
         Unavailable: the disk or the server.
@@ -69,6 +79,7 @@ class Database:
         parsed = engine.to_url(url)
         self._schema, self._where = schema, engine.shown(parsed, schema)
         self._launch: int | None = None
+        self.waited_s = 0.0
         if parsed.get_backend_name() == "sqlite" and not create:
             path = Path(str(parsed.database))
             if not path.exists():
@@ -152,15 +163,29 @@ class Database:
         with self._read() as connection:
             return [Trial(**row) for row in connection.execute(query).mappings()]
 
-    def runs(self, trials: Iterable[int] | None = None) -> list[RunRow]:
-        """All runs by id, or those of some trials."""
+    def runs(self, trials: Iterable[int] | None = None, *, told: bool = True) -> list[RunRow]:
+        """All runs by id, or those of some trials.
+
+        Args:
+            told: with the results of trials that were told: they are most of what a sweep is.
+        """
         table = tables.runs.c
-        query = sa.select(tables.runs, tables.trials.c.config).join(tables.trials)
+        query = sa.select(*(_RUN if told else _RUN_OF_OPEN), tables.trials.c.config)
+        query = query.join(tables.trials)
         if trials is not None:
             query = query.where(table.trial.in_(list(trials)))
         with self._read() as connection:
             found = connection.execute(query.order_by(table.id)).mappings()
             return [_run_row(row) for row in found]
+
+    def results(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Number of the trial and result of every run that has ended, by id, one by one."""
+        table = tables.runs.c
+        query = sa.select(table.trial, table.result).where(table.result.is_not(None))
+        with self._read() as connection:
+            streamed = connection.execution_options(yield_per=_STREAMED)
+            for row in streamed.execute(query.order_by(table.id)):
+                yield row.trial, row.result
 
     def parts(self, runs: Iterable[int] | None = None) -> list[Part]:
         """The trajectory parts that count, with what of them counts."""
@@ -242,7 +267,9 @@ class Database:
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
+        asked = time.monotonic()
         with engine.reaching(self._where), self._writer.begin() as connection:
+            self.waited_s += time.monotonic() - asked
             yield connection
 
     @contextmanager

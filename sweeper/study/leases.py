@@ -64,6 +64,7 @@ class Leases:
         self._numbers: dict[str, int] = {}  # of the newest report, also of who is silent
         self._newest: dict[int, str] = {}  # process by lane: the last one to be heard first
         self._no_death_before = float("inf")  # nobody's deadline is earlier
+        self._seconds: dict[str, tuple[float, float]] = {}  # lived and waited, by process
 
     # Lane processes
 
@@ -90,6 +91,8 @@ class Leases:
         replaced = self.remove(before) if before != who.process else None
         self._newest[who.lane] = who.process
         self._numbers[who.process] = report.number
+        seconds = (report.lived_s, report.waited_s)  # a last report says 0
+        self._seconds[who.process] = max(seconds, self._seconds.get(who.process, seconds))
         beyond = self._holders[who.process].beyond if who.process in self._holders else 0
         holder = self._holders[who.process] = _Holder(report, self._clock(), beyond)
         self._no_death_before = min(self._no_death_before, holder.deadline)
@@ -108,6 +111,11 @@ class Leases:
         """Steps that lanes have made beyond what is saved, as last heard."""
         return sum(holder.beyond for holder in self._holders.values())
 
+    def lane_seconds(self) -> tuple[float, float]:
+        """Seconds in which slots waited for runs, and all seconds, summed over all processes."""
+        every = self._seconds.values()
+        return round(sum(one[1] for one in every), 3), round(sum(one[0] for one in every), 3)
+
     def lanes(self) -> list[dict[str, Any]]:
         """Every living lane in plain values: where it is, runs leased, capacity, run-steps/s."""
         holders = sorted(self._holders.values(), key=lambda holder: holder.report.who.lane)
@@ -119,6 +127,7 @@ class Leases:
                 "held": len(self._owned.get(holder.report.who.process, ())),
                 "capacity": holder.report.capacity,
                 "rate": holder.report.rate,
+                "waited_s": round(holder.report.waited_s, 1),
                 "silent_s": round(self._clock() - holder.heard, 1),
                 "trouble": holder.report.trouble,
             }

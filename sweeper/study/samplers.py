@@ -16,8 +16,9 @@ from scipy.stats import qmc
 
 from sweeper.space import Parameter, Range, Space
 from sweeper.study.cma_sampler import Generations, ReplayedCMA
-from sweeper.study.known_space import KnownSpaceGP, KnownSpaceTPE
+from sweeper.study.gp_sampler import KnownSpaceGP
 from sweeper.study.nsga_sampler import NumberedNSGA2, Parents
+from sweeper.study.tpe_sampler import Known, KnownSpaceTPE
 from sweeper.study.unit_interval import from_unit
 
 # Those that learn from told trials: few should be open at once.
@@ -27,21 +28,23 @@ Maker = Callable[[int], BaseSampler]
 """Gives the sampler of a trial, by its number among the searched ones, from 0 on."""
 
 
-def sampler_maker(name: str, seed: int, space: Space) -> Maker:
+def sampler_maker(name: str, seed: int, space: Space, most: int | None = None) -> Maker:
     """What makes the samplers of a search, one per trial.
 
     Args:
         name: tpe, gp, nsga2, cmaes, qmc or random.
         seed: of the search.
         space: that is searched.
+        most: told trials that TPE is shown; None is all of them.
     """
     every = {p.name: distribution(p) for p in space.flat()}
     # Sorted: which parameter gets which random number must not depend on the order of keys.
     shared = {name: every[name] for name in sorted(p.name for p in space.shared())}
+    known = Known(most)
 
     def others(number: int) -> KnownSpaceTPE:
         """For the parameters that a sampler doesn't know: TPE, one by one."""
-        return KnownSpaceTPE({}, trial_seed(seed, number, "others"))
+        return KnownSpaceTPE({}, trial_seed(seed, number, "others"), known)
 
     if name == "qmc":
         return lambda number: SobolSampler(every, seed, number)
@@ -57,7 +60,7 @@ def sampler_maker(name: str, seed: int, space: Space) -> Maker:
         generations = Generations(ranges)
         return lambda number: ReplayedCMA(generations, trial_seed(seed, number), others(number))
     assert name == "tpe", name
-    return lambda number: KnownSpaceTPE(shared, trial_seed(seed, number))
+    return lambda number: KnownSpaceTPE(shared, trial_seed(seed, number), known)
 
 
 def trial_seed(seed: int, number: int, purpose: str = "") -> int:

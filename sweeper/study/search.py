@@ -15,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 from sweeper.optim.configuration import parse
 from sweeper.ranking.objectives import DEFAULT, Objective, objective_value
 from sweeper.space import Parameter, Range, Space
+from sweeper.study import history
 from sweeper.study.database import COMPLETE, FAIL, PRUNED, RUNNING, Trial
 from sweeper.study.pruners import keeps_notes
 from sweeper.study.samplers import distribution, sampler_maker
@@ -23,6 +24,8 @@ from sweeper.study.samplers import distribution, sampler_maker
 _LARGEST = 1e100
 # Of a trial without a value: that of one that diverged.
 _WORST_VIOLATION = 10.0
+# Optuna keeps so many times the told trials that are shown, before the others are left out.
+_KEEPS = 2
 
 
 class Search:
@@ -34,6 +37,7 @@ class Search:
         seed: of the sampler.
         objectives: the first one first.
         pruner: says which trials are to end early; only with one objective.
+        most: told trials that TPE is shown (sweeper.study.history); None is all of them.
     """
 
     def __init__(
@@ -43,17 +47,21 @@ class Search:
         seed: int,
         objectives: Sequence[Objective] = DEFAULT,
         pruner: BasePruner | None = None,
+        most: int | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._objectives = space, tuple(objectives)
-        self._sampler = sampler_maker(sampler, seed, space)
+        self._sampler = sampler_maker(sampler, seed, space, most)
         self._distributions = {p.name: distribution(p) for p in space.flat()}
         # The pruner stays outside: for Hyperband Optuna would show a sampler one bracket alone.
         # In which bracket a trial is depends on the name of the study.
         self._pruner = pruner
-        self._study = optuna.create_study(
-            study_name="search", directions=[one.direction for one in objectives]
-        )
+        # Others ask for trials by their place among all.
+        forgets = sampler == "tpe" and pruner is None and len(self._objectives) == 1
+        self._most = most if forgets else None
+        self._study = self._new_study()
+        self._asked = 0
+        self._kept = 0  # told trials that Optuna has
         self._ids: dict[int, int] = {}
 
     def rebuild(
@@ -83,6 +91,29 @@ class Search:
             if trial.told is None:  # judged before
                 self.learn(number, (known or {}).get(trial.number, {}))
 
+    def _new_study(self) -> optuna.Study:
+        directions = [one.direction for one in self._objectives]
+        return optuna.create_study(study_name="search", directions=directions)
+
+    def _forget(self) -> None:
+        """Leave out what TPE isn't shown any more: memory and time of a proposal stay what they
+        are, however long the search is."""
+        if self._most is None or self._kept < _KEEPS * self._most:
+            return
+        trials = self._study.get_trials(deepcopy=False)
+        told = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        shown = {one.number for one in history.shown(told, self._most, self._study.direction)}
+        self._study, self._ids = self._new_study(), {}
+        for trial in trials:
+            if trial.state == TrialState.RUNNING or trial.number in shown:
+                self._study.add_trial(trial)
+        self._kept = len(shown)
+        self._note_ids()
+
+    def _note_ids(self) -> None:
+        for frozen in self._study.get_trials(deepcopy=False):
+            self._ids[frozen.user_attrs[history.NUMBER]] = frozen._trial_id
+
     def _add(self, trials: Iterable[Trial]) -> None:
         for trial in trials:
             is_done = trial.state == COMPLETE and trial.result is not None
@@ -97,16 +128,20 @@ class Search:
                     params=trial.draws,
                     distributions={name: self._distributions[name] for name in trial.draws},
                     constraints={"stability": violation} if is_done else None,
+                    user_attrs={history.NUMBER: self._asked},
                 )
             )
-        for frozen in self._study.get_trials(deepcopy=False):
-            self._ids[frozen.number] = frozen._trial_id
+            self._asked += 1
+            self._kept += trial.state != RUNNING
+        self._note_ids()
 
     def ask(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The next trial: what was drawn by parameter name, and the complete configuration."""
-        number = len(self._ids)
+        self._forget()
+        number, self._asked = self._asked, self._asked + 1
         self._study.sampler = self._sampler(number)
         trial = self._study.ask()
+        trial.set_user_attr(history.NUMBER, number)
         self._ids[number] = trial._trial_id
         draws: dict[str, Any] = {}
 
@@ -120,18 +155,23 @@ class Search:
     def tell(self, number: int, result: Mapping[str, Any]) -> None:
         """What a trial came to; once per trial."""
         values, violation = told(result, self._objectives)
-        # A trial that was rebuilt from the database has no handle of Optuna's own.
-        handle = optuna.trial.Trial(self._study, self._ids[number])
+        handle = self._handle(number)
         handle.set_constraint("stability", violation)
-        self._study.tell(number, values)
+        self._study.tell(handle, values)
+        self._kept += 1
 
     def fail(self, number: int) -> None:
         """Give a trial up, without a value."""
-        self._study.tell(number, state=TrialState.FAIL)
+        self._study.tell(self._handle(number), state=TrialState.FAIL)
+        self._kept += 1
 
     def prune(self, number: int) -> None:
         """End a trial early: what was reported of it counts."""
-        self._study.tell(number, state=TrialState.PRUNED)
+        self._study.tell(self._handle(number), state=TrialState.PRUNED)
+
+    def _handle(self, number: int) -> optuna.trial.Trial:
+        """A trial as Optuna has it: one that was rebuilt has no handle of Optuna's own."""
+        return optuna.trial.Trial(self._study, self._ids[number])
 
     def report(self, number: int, values: Mapping[int, float]) -> int | None:
         """Show the pruner what is known of a running trial, in ascending order.

@@ -29,11 +29,15 @@ def standing(database: Database, spec: SweepSpec, policy: str = "robust") -> lis
 
 
 def results_of(database: Database) -> dict[int, list[Result]]:
-    """The verdicts of the runs that have ended, by number of their trial."""
+    """What trials are ranked by: the verdicts of the runs that have ended, by number of the trial.
+
+    Without the probes, and of the curve step and loss: the rest is most of a long sweep.
+    """
     results: dict[int, list[Result]] = {}
-    for row in database.runs():
-        if row.result is not None:
-            results.setdefault(row.run.trial, []).append(row.result)
+    for number, result in database.results():
+        curve = [(row[0], row[1]) for row in result["curve"]]
+        kept = {k: v for k, v in result.items() if k != "probes"} | {"curve": curve}
+        results.setdefault(number, []).append(kept)
     return results
 
 

@@ -58,7 +58,8 @@ class Study:
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
         self._is_adaptive = open_trials_limit(spec) is not None
-        self._book = Book(database)
+        # A pruner compares by what trials came to; else that would be most of the memory.
+        self._book = Book(database, keeps_results=spec.pruning.is_on)
         self._trials = Trials(self._book, spec)
         self._grouping = Grouping(self._book, spec)
         self._hours = Hours(clock, float(database.meta("elapsed_s") or 0.0))
@@ -110,8 +111,9 @@ class Study:
             self._note_health()
             is_end = report.leaving or self._closing or bool(self._inquests.error) or self.finished
             grant = () if is_end else self._grants(report)
+            is_dry = len(grant) < report.room and not self._may_search()
             obsolete, self._obsolete = tuple(self._obsolete), []
-            return Answer(drop, grant, obsolete, end=is_end)
+            return Answer(drop, grant, obsolete, end=is_end, is_dry=is_dry)
 
     def lane_failed(self, process: str, message: str, *, final: bool) -> None:
         """A lane process ended with an error; `final` when a restart would not cure it."""
@@ -154,6 +156,7 @@ class Study:
                 "run_steps": self._steps_now(),
                 "best": self._trials.best,
                 "lanes": self._leases.lanes(),
+                "waits": self._waits(),
                 "elapsed_s": self._hours.spent(),
                 "finished": self.finished,
                 "error": self._inquests.error,
@@ -339,6 +342,12 @@ class Study:
 
     # Time and steps
 
+    def _waits(self) -> dict[str, float]:
+        """Seconds of all lanes together, those of them in which slots waited for a run, and those
+        in which the study waited for others who write its database."""
+        waited_s, lived_s = self._leases.lane_seconds()
+        return {"waited_s": waited_s, "lane_s": lived_s, "locked_s": self._database.waited_s}
+
     def _steps_now(self) -> int:
         return self._book.steps + self._leases.steps_beyond()
 
@@ -350,8 +359,10 @@ class Study:
         health = {
             "at": self._wall_clock(),
             "lanes": self._leases.lanes(),
+            "told": self._book.told - self._book.tests_told,
             "run_steps": self._steps_now(),
             "repeated_steps": self._inquests.repeated,
+            "waits": self._waits(),
             "elapsed_s": self._hours.spent(),
             "error": self._inquests.error,
         }

@@ -60,15 +60,22 @@ class Trials:
         self.comparison = Comparison(book, spec)
         pruner = make_pruner(spec.pruning, spec.lengths[-1])
         self._search = Search(
-            spec.parsed_space, search.sampler, search.seed, self._objectives, pruner
+            spec.parsed_space,
+            search.sampler,
+            search.seed,
+            self._objectives,
+            pruner,
+            search.most_shown,
         )
         searched = [t for t in book.trials.values() if t.origin == SEARCH]
         self._search.rebuild(searched, {t.number: self._compared(t) for t in searched})
         self._proposed: list[tuple[Trial, list[Run]]] = []  # asked for, not yet in the database
         self._tests: tuple[int, list[Case]] | None = None  # by the number of told trials
         self.best: dict[str, Any] | None = None
-        for trial in book.trials.values():
+        for trial in list(book.trials.values()):
             self._note_best(trial)
+            if trial.told is not None:
+                book.forget(trial.number)
 
     def propose(self, runs: int) -> bool:
         """Propose trials of the search until they have so many runs, as far as may be open.
@@ -106,12 +113,7 @@ class Trials:
     def missing_tests(self) -> list[Case]:
         """The next stage of the stress test, once the search is over and nothing is open."""
         if self._tests is None or self._tests[0] != self._book.told:
-            trials = list(self._book.trials.values())
-            results = {
-                trial.number: [row.result for row in self._book.rows(trial.number) if row.result]
-                for trial in trials
-            }
-            self._tests = self._book.told, missing(self._spec, trials, results)
+            self._tests = self._book.told, missing(self._spec, *self._book.everything())
         return self._tests[1]
 
     def add_proposed(self) -> list[int]:
@@ -213,6 +215,7 @@ class Trials:
                 self._tell(trial)
             self._note_best(trial)
             self.comparison.forget(trial.number)
+            self._book.forget(trial.number)
         return obsolete
 
     def _result(self, config: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,17 @@ def client(uri: str) -> Any:
     return MlflowClient(uri)
 
 
+def is_refused(uri: str) -> bool:
+    """Whether a server refuses MLflow's client with the login of the environment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client(uri).search_experiments(max_results=1)
+    except MlflowException as error:
+        return error.get_http_status_code() in (401, 403)
+    return False
+
+
 def sqlite(uri: str, path: Path) -> Any:
     """A client of a database that is there, of this MLflow's schema, with a write-ahead log."""
     from mlflow.exceptions import MlflowException

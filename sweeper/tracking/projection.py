@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,11 +20,14 @@ from sweeper.spec import SweepSpec
 from sweeper.study.database import FAIL, PRUNED, STRESS, Database, RunRow, Trial
 from sweeper.study.identity import sweep_id
 from sweeper.study.standing import chosen, early_step, refused, standing
-from sweeper.tracking import backoff, content, notes, views
+from sweeper.tracking import backoff, content, notes, trial_table, views
+from sweeper.tracking.selection import Selection
 from sweeper.tracking.store import Found, Point, Store
 
 _PROGRESS_EVERY_S = 10.0
 _NOTES = 200
+# The table of all trials is written again after so many times what that took.
+_TABLE_EVERY_S, _TABLE_SHARE = 60.0, 50.0
 # After each failed attempt to keep an artifact; a launch waits for them.
 _WAITS_S = (0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0)
 # A folder that isn't there or not ours, a client of a store that isn't installed: so it stays.
@@ -46,16 +50,20 @@ class Projection:
         self._database, self._spec, self._store = database, spec, store
         self._sweep_id = sweep_id(database)
         self._log_settings = views.log_settings(spec.parsed_space)
+        self._selection = Selection(spec)
         self._experiment = store.experiment(spec.name, self._description)
         self._queue: deque[Trial] = deque()  # told, not looked at yet
         self.told = 0
         self._tests = 0  # told trials of the stress test
         self._noted_at = float("-inf")
+        self._table_at = time.monotonic() + _TABLE_EVERY_S
         self._parent, self._children = self._find()
         self._is_open = self._parent.status == "RUNNING"
         self._best: dict[str, Any] | None = None  # the recommended row, at the end
+        self._ranking: list[dict[str, Any]] = []  # at the end
+        self._reasons: dict[int, str] = {}  # why trials are refused, at the end
         self._noted: dict[str, float] = dict(self._parent.metrics)
-        self._run_steps = {
+        self._run_steps: dict[int, float] = {
             number: run.metrics.get("run_steps", 0) for number, run in self._children.items()
         }
 
@@ -76,17 +84,23 @@ class Projection:
         self._queue.extend(new)
         self.told += len(new)
         batch = [self._queue[index] for index in range(min(most, len(self._queue)))]
-        runs = self._runs_of([trial for trial in batch if not self._has(trial)])
+        # A trial of the stress test stands in the run of the one that it tests, at the end.
+        mine = {t.number for t in batch if t.origin != STRESS and self._selection.takes(t)}
+        whole = self._runs_of([t for t in batch if t.number in mine and not self._has(t)])
+        rest = [t.number for t in batch if t.number not in mine]
+        steps = Counter[int]()
+        for row in self._database.runs(rest, told=False) if rest else ():
+            steps[row.run.trial] += row.step
+        self._run_steps.update(steps)
         for trial in batch:
-            if trial.origin == STRESS:  # stands in the run of the trial that it tests, at the end
-                self._run_steps[trial.number] = content.run_steps(runs[trial.number])
-                self._tests += 1
-            elif not self._has(trial):
+            self._tests += trial.origin == STRESS
+            if trial.number in whole:
                 self.reopen()
-                self._record(trial, runs[trial.number])
+                self._record(trial, whole[trial.number])
             self._queue.popleft()
         if time.monotonic() - self._noted_at > self._every_s():
             self._note(lag_s)
+        self._attach_table()
         return len(self._queue)
 
     def finish(self, outcome: str) -> None:
@@ -97,8 +111,7 @@ class Projection:
         if best is not None and self._parent.tags.get(content.BEST) != best.id:
             self._store.log(self._parent, tags={content.BEST: best.id})
         self._note(0.0, last=True)
-        if outcome == "finished":
-            self._attach_results()
+        self._attach_results(is_finished=outcome == "finished")
         status = _ENDS.get(outcome, "FAILED")
         if self._is_open or self._parent.status != status:
             self._store.end(self._parent, status)
@@ -140,33 +153,51 @@ class Projection:
 
     def _rank(self) -> Found | None:
         """Write ranks, stress test and marks; returns the run of the best trial."""
-        ranking = standing(self._database, self._spec)
+        ranking = self._ranking = standing(self._database, self._spec)
+        self._best = chosen(ranking)
+        broken = refused(self._database, self._spec)
+        self._reasons = {row["trial"]: row["reason"] for row in broken}
+        self._complete(ranking)
         self._mark(ranking)
+        is_limited = self._selection.most is not None
         for row in ranking:
-            run = self._children[row["trial"]]
+            run = self._children.get(row["trial"])
+            if run is None:
+                continue
             # Each costs milliseconds: only the best, the baselines, and what has an older rank.
-            is_shown = row["rank"] <= _RANKED or content.BASELINE in run.tags
+            is_shown = row["rank"] <= _RANKED or content.BASELINE in run.tags or is_limited
             before = run.metrics.get("rank")
             if before != row["rank"] and (is_shown or before is not None):
                 # MLflow shows the value of the largest step: that of the most trials.
                 self._store.log_one(run, Point("rank", row["rank"], len(ranking)))
-        return self._children[ranking[0]["trial"]] if ranking else None
+        return self._children.get(ranking[0]["trial"]) if ranking else None
+
+    def _complete(self, ranking: Sequence[dict[str, Any]]) -> None:
+        """Give those trials a run that have to have one now that the ranking is known."""
+        marked = [*self._reasons, *([self._best["trial"]] if self._best else ())]
+        missing = self._selection.of(ranking, marked) - self._children.keys()
+        if not missing:
+            return
+        trials = [trial for trial in self._database.trials() if trial.number in missing]
+        runs = self._runs_of(trials)
+        for trial in trials:
+            self._record(trial, runs[trial.number])
+        self._parent, self._children = self._find()
 
     def _mark(self, ranking: Sequence[dict[str, Any]]) -> None:
         """Write what the stress test found, what is recommended or refused, and the front."""
-        best, broken = chosen(ranking), refused(self._database, self._spec)
-        reasons = {row["trial"]: row["reason"] for row in broken}
-        self._best = best
         for row in ranking:
-            run = self._children[row["trial"]]
+            run = self._children.get(row["trial"])
+            if run is None:
+                continue
             points = [p for p in content.stress_points(row) if run.metrics.get(p.name) != p.value]
-            tags = content.marks(row, best, reasons.get(row["trial"]))
+            tags = content.marks(row, self._best, self._reasons.get(row["trial"]))
             # A mark that isn't right any more is overwritten: trials may have been added since.
             tags |= {key: "false" for key in content.MARKS if key in run.tags and key not in tags}
             changed = {key: value for key, value in tags.items() if run.tags.get(key) != value}
             if points or changed:
                 self._store.log(run, points, tags=changed)
-        self._describe(ranking, best, reasons)
+        self._describe(ranking, self._best, self._reasons)
 
     def _describe(
         self,
@@ -183,9 +214,30 @@ class Projection:
 
     # Artifacts
 
-    def _attach_results(self) -> None:
-        """Keep report and recommendation with the run of the sweep, or say there why not."""
-        left, waits, said = self._results(), iter(_WAITS_S), "kept"
+    def _attach_table(self) -> None:
+        """Keep the table of all trials with the run of the sweep, where not each has a run."""
+        if self._selection.most is None or time.monotonic() < self._table_at:
+            return
+        began = time.monotonic()
+        with suppress(
+            Exception
+        ):  # whatever the store says: at the end it is tried again, and said
+            self._send_table()
+        took_s = time.monotonic() - began
+        self._table_at = time.monotonic() + max(_TABLE_EVERY_S, _TABLE_SHARE * took_s)
+
+    def _send_table(self) -> None:
+        marks = dict(self._reasons)
+        if self._best is not None:
+            marks[self._best["trial"]] = "recommended"
+        text = trial_table.table(self._database.trials(), self._ranking, marks)
+        self._store.attach_text(self._parent, trial_table.NAME, text)
+
+    def _attach_results(self, *, is_finished: bool) -> None:
+        """Keep table, report, recommendation with the run of the sweep, or say there why not."""
+        left, waits, said = self._results() if is_finished else [], iter(_WAITS_S), "kept"
+        if self._selection.most is not None:
+            left.insert(0, self._send_table)
         while left:
             try:
                 left[0]()

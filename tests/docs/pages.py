@@ -30,7 +30,13 @@ PROGRAMS = (
     "pip",
     "cd",
     "mkdir",
+    "cp",
     ".",
+    "docker",
+    "helm",
+    "kubectl",
+    "ray",
+    "sbatch",
 )
 _WITH_FORMULAS = "reproductions.md"
 SHOWN = ("text", "json", "mermaid", "csv")

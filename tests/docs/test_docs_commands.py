@@ -30,6 +30,17 @@ NOT_RUN = {
     "make ui": "it installs everything anew; `sweeper ui` is run",
     "make bench": "minutes; tests/test_benchmark_tasks.py has its parts",
     "make reproduce *": "half an hour; tests/test_reproductions.py has its parts",
+    "sweeper * --address *": "it needs a cluster; tests/runtime/test_jobs.py starts one",
+    "sweeper * --storage /shared/sweeps": "it needs Slurm",
+    "python -m venv /shared/venv": "it installs everything anew",
+    ". /shared/venv/bin/activate": "it installs everything anew",
+    "pip install -c constraints.txt *": "it installs everything anew",
+    "cp cluster/env.example *": "it needs Docker",
+    "docker *": "it needs Docker; tests/cluster has the files looked at",
+    "helm *": "it needs Kubernetes",
+    "kubectl *": "it needs Kubernetes; tests/cluster has the files looked at",
+    "ray *": "it needs machines; tests/cluster has the command lines looked at",
+    "sbatch *": "it needs Slurm; tests/cluster/test_slurm.py has stand-ins",
     "python -m benchmarks.*": "minutes; tests/test_benchmark_tasks.py has its parts",
 }
 PAGES = [page for page in pages() if page.name != "tutorial.md"]

@@ -1,4 +1,4 @@
-"""A storage that is away or slow: what lies there is not lost, and its lane not dead."""
+"""A storage that is away or slow: nothing is lost, and the lane isn't taken for dead."""
 
 from __future__ import annotations
 

@@ -31,14 +31,21 @@ def test_two_lanes_train_everything_once_and_search_as_one_process(
         )
         done = run("launch", spec, *flags)
         assert done.returncode == 0, done.stderr
+        assert ("small: starting Ray lanes" in done.stderr) == (name == "ray")
         assert_whole(folder, trials=64)
         notice = json.loads((folder / "notice.json").read_text())
         assert (notice["state"], notice["trials"]["told"]) == ("finished", 64)
         configs.append([trial.config for trial in database(folder).trials()])
     assert len(mlflow_children(tmp_path / "ray")) == 64
     assert configs[0] == configs[1]
+    logs = run("logs", "small", "--storage", tmp_path / "ray", "--lines", "3", "--follow")
+    assert logs.returncode == 0, logs.stderr  # it is over: --follow ends
+    files = {line.partition(": ")[0] for line in logs.stdout.splitlines()}
+    assert "tracker" in files
     log = (tmp_path / "ray" / "small" / "ray.log").read_text()
     assert "Traceback" not in log
+    assert "of 64 trials" not in log  # progress is for who waits, not for Ray's log
+    assert Path("~/.ray/auth_token").expanduser().stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.timeout(300)

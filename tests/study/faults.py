@@ -56,6 +56,9 @@ class Faults:
         for _ in range(self._rng.choice([1, 2, 4, 8])):
             kind = self._rng.choice(kinds)
             self._world.later(self._rng.uniform(0.5, window), kind)
+        for index in range(self._world.size.lanes // 20):  # of a thousand lanes some always do
+            kind = self._crash if index % 2 else self._hang_long
+            self._world.later(self._rng.uniform(0.5, window), kind)
 
     # What a world is like
 

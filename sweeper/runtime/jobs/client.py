@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
@@ -21,6 +24,8 @@ _ALLOWED = "http://HEAD:8265, the address of the cluster's Ray dashboard"
 # As `ray job submit` has it: what a proxy in front of the cluster wants to see.
 _HEADERS = "RAY_JOB_HEADERS"
 _CONNECT_S = 10.0
+_PATIENCE_S = 30.0
+_POLL_S = 0.1
 # They say on standard error what they upload.
 _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
 _PORTS = {"http": 80, "https": 443}
@@ -72,6 +77,28 @@ class Client:
         with self._said():
             return self._jobs.get_job_status(id)
 
+    def await_end(self, id: str, *, wait_s: float = math.inf) -> JobStatus:
+        """Wait until a job has ended; a cluster that doesn't answer for a while is waited out.
+
+        Raises:
+            SweepError: it has not ended in time, or the cluster has not answered for too long.
+        """
+        deadline, heard = time.monotonic() + wait_s, time.monotonic()
+        while True:
+            try:
+                status = self.status(id)
+                heard = time.monotonic()
+                if status.is_terminal():
+                    return status
+            except SweepError:
+                if time.monotonic() - heard > _PATIENCE_S:
+                    raise
+            if time.monotonic() > deadline:
+                raise SweepError(
+                    f"job {id} has not ended within {wait_s:.0f} s", where=self.address
+                )
+            time.sleep(_POLL_S)
+
     def message(self, id: str) -> str:
         """What Ray says of a job, such as why it could not start."""
         with self._said():
@@ -83,8 +110,9 @@ class Client:
 
     async def follow(self, id: str) -> AsyncIterator[str]:
         """What a job prints, until it ends."""
-        async for lines in self._jobs.tail_job_logs(id):
-            yield lines
+        with self._said():
+            async for lines in self._jobs.tail_job_logs(id):
+                yield lines
 
     def stop(self, id: str) -> None:
         with self._said():
@@ -106,7 +134,8 @@ class Client:
                 cure="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file that has it "
                 "(on the head: `ray get-auth-token`).",
             ) from error
-        except (OSError, RuntimeError, ValueError) as error:  # OSError: also those of requests
+        # OSError: those of requests, too.
+        except (OSError, RuntimeError, ValueError, aiohttp.ClientError) as error:
             raise SweepError(f"{self.address}: {_first_line(error)}", where=WHERE) from error
 
 

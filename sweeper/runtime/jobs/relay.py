@@ -8,6 +8,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sweeper.errors import SweepError
@@ -16,7 +17,6 @@ from sweeper.runtime.jobs.environment import Order, command, runtime_env
 
 _MARK = "sweeper-output:"
 _RELAY = "sweeper.relay"
-_POLL_S = 0.1
 _AGE_S = 2.0
 
 
@@ -52,12 +52,12 @@ def run(client: Client, arguments: Sequence[str], output: str | None = None) -> 
     _forget_earlier(client)
     client.submit(command(order), id, runtime_env(order), {_RELAY: arguments[0]})
     try:
-        while not client.status(id).is_terminal():
-            time.sleep(_POLL_S)
-        return _outcome(client, id)
-    finally:
-        if not client.status(id).is_terminal():
+        client.await_end(id)
+    except BaseException:  # nobody waits for it any more
+        with suppress(SweepError):
             client.stop(id)
+        raise
+    return _outcome(client, id)
 
 
 def _forget_earlier(client: Client) -> None:

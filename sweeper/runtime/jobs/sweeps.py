@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +18,6 @@ from sweeper.tasks.registry import BUNDLED
 
 DEFAULT_STORAGE = "~/sweeps"
 _NAME, _STORAGE, _NUMBER, _FILES = "sweep", "sweep.storage", "sweep.launch", "sweep.files"
-_POLL_S = 0.3
 
 
 def submit_launch(
@@ -108,16 +106,6 @@ def follow(client: Client, id: str, say: Callable[[str], None]) -> None:
             say(lines)
 
     asyncio.run(tail())
-
-
-def await_end(client: Client, id: str, *, wait_s: float = 120.0) -> str:
-    """Wait until a job has ended; returns the status that it ended in."""
-    deadline = time.monotonic() + wait_s
-    while not (status := client.status(id)).is_terminal():
-        if time.monotonic() > deadline:
-            raise SweepError(f"job {id} has not ended within {wait_s:.0f} s", where=client.address)
-        time.sleep(_POLL_S)
-    return str(status.value).lower()
 
 
 def _submit(
