@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import psutil
 import requests
 
 BIN = Path(sys.executable).parent
+# A namespace of mounts with an empty folder of its own in place of the one that is named next.
+_HIDE = "unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"'
 
 
 class Cluster:
@@ -84,11 +87,17 @@ class Cluster:
         """The jobs that were submitted, by their ids."""
         return {job["submission_id"]: job for job in self.request("GET", "/api/jobs/")}
 
-    def add_node(self, *, cores: int = 1, gpus: int = 0) -> subprocess.Popen[bytes]:
-        """Start a raylet of its own that joins."""
-        return self._start(
-            "--address", self.gcs, "--num-cpus", str(cores), "--num-gpus", str(gpus)
-        )
+    def add_node(
+        self, *, cores: int = 1, gpus: int = 0, without: Path | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a raylet of its own that joins.
+
+        Args:
+            without: a folder that is another one, empty, for this node and all that it starts.
+        """
+        hidden = () if without is None else (*_HIDE, str(without))
+        arguments = "--address", self.gcs, "--num-cpus", str(cores), "--num-gpus", str(gpus)
+        return self._start(*arguments, within=hidden)
 
     def kill_node(self, node: subprocess.Popen[bytes]) -> None:
         """SIGKILL a raylet and all that it started, as a power cut would."""
@@ -119,10 +128,17 @@ class Cluster:
             env={**self.environment, **environment},
         )
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, *arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
             node = subprocess.Popen(
-                [str(BIN / "ray"), "start", *arguments, "--disable-usage-stats", "--block"],
+                [
+                    *within,
+                    str(BIN / "ray"),
+                    "start",
+                    *arguments,
+                    "--disable-usage-stats",
+                    "--block",
+                ],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from postgres_server import Server
 from s3_server import S3Server
 
 
@@ -27,3 +28,14 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serve
     yield s3_server
     if not s3_server.is_running:
         s3_server.start()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server; each test takes names of its own."""
+    found = Server()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.remove()

@@ -35,9 +35,9 @@ def wait_for(condition: Callable[[], Any], within_s: float = 90.0) -> Any:
     return found
 
 
-def training(folder: Path) -> dict[str, int]:
+def training(folder: Path, name: str = "small") -> dict[str, int]:
     """Run-steps a second by node, of the lanes that hold runs."""
-    home = Folder(folder / "small")
+    home = Folder(folder / name)
     if not home.exists:
         return {}
     lanes = status(home)["lanes"]

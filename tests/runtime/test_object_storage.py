@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from live_sweeps import COMMAND, assert_whole, database, run, write_spec
+from live_sweeps import COMMAND, SPEC, assert_whole, database, run, write_spec
 from s3_server import BUCKET, S3Server
 
 from sweeper import spec as spec_module
@@ -133,7 +133,7 @@ def test_a_sweep_is_killed_with_its_store_and_goes_on(
 ) -> None:
     spec = write_spec(
         tmp_path,
-        horizon=4000,
+        horizon=2000,
         search={"sampler": "random"},
         lanes={"slots": 8, "save": 0.3},
         files=f"s3://{BUCKET}/{place}",
@@ -150,10 +150,10 @@ def test_a_sweep_is_killed_with_its_store_and_goes_on(
     finally:
         first.send_signal(signal.SIGKILL)
         first.wait()
-    (s3.folder / BUCKET / place / "small" / "rows" / "orphan").write_bytes(b"x")
+    storage_at(f"s3://{BUCKET}/{place}/small").write("rows/orphan", b"of a crash")
     done = run("resume", "small", "--storage", tmp_path, "--local")
     assert done.returncode == 0, done.stderr
-    assert_whole(tmp_path, trials=8, horizon=4000)
+    assert_whole(tmp_path, trials=8, horizon=2000)
     home = tmp_path / "small"
     assert not (home / "rows").exists() and not (home / "trajectories").exists()
     left = s3.files(f"{place}/small")
@@ -163,19 +163,26 @@ def test_a_sweep_is_killed_with_its_store_and_goes_on(
     curve = run("trajectories", "small", "--storage", tmp_path, "--trial", "0", "-o",
                 tmp_path / "loss.csv")  # fmt: skip
     assert curve.returncode == 0, curve.stderr
-    assert len((tmp_path / "loss.csv").read_text().splitlines()) == 1 + 2 * 4000
-    moved = run("launch", write_spec(tmp_path, horizon=4000, search={"sampler": "random"},
-                                     budget={"trials": 9}, tracking={"later": True}),
-                "--local")  # fmt: skip
-    assert moved.returncode == 2
-    assert f"are in s3://{BUCKET}/{place}/small" in moved.stderr
-    # Another machine, without this folder and its study.
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    other = run("launch", spec, "--local", "--storage", elsewhere)
-    assert other.returncode == 2
-    assert "has the files of a sweep 'small' whose folder and study are elsewhere" in other.stderr
-    assert not Folder(elsewhere / "small").exists
+    assert len((tmp_path / "loss.csv").read_text().splitlines()) == 1 + 2 * 2000
+
+
+def test_files_are_not_mixed_and_not_lost(tmp_path: Path, s3: S3Server, place: str) -> None:
+    files = f"s3://{BUCKET}/{place}"
+    raw = {**SPEC, "files": files}
+    here = Folder(tmp_path / "here" / "small")
+    here.create(spec_module.check({**raw, "storage": str(here.path.parent)}))
+    assert here.storage.folder == f"{files}/small"
+    assert s3.files(f"{place}/small") == ["sweep.yaml"]
+    here.write_spec(spec_module.check({**raw, "files": f"{files}/", "budget": {"trials": 9}}))
+    for other in (None, f"{files}2"):
+        with pytest.raises(SweepError, match=rf"^files: .* are in {files}/small"):
+            here.write_spec(spec_module.check({**raw, "files": other}))
+    # Another machine, which has neither this folder nor its study.
+    there = Folder(tmp_path / "there" / "small")
+    for act in (there.create, there.make_again):
+        with pytest.raises(SweepError, match=r"a sweep 'small' whose folder and study are"):
+            act(spec_module.check(raw))
+    assert not there.exists
 
 
 def wait_for_steps(folder: Path, more_than: int) -> int:

@@ -55,7 +55,7 @@ class S3Server:
         command = [
             str(self._program), "serve", "s3", "--config", os.devnull,
             "--addr", f"127.0.0.1:{self._port}", "--auth-key", f"{_KEY},{_SECRET}",
-            "--no-cleanup", "--dir-cache-time", "0s", str(self.folder),
+            "--no-cleanup", str(self.folder),
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
