@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,9 @@ _HEARTBEAT_S = 1.0
 COMPILING_S = 300.0
 # Chunks that may have been trained since the last report, generously.
 _STRIDE_CHUNKS = 4
+# Chunks before the end of a run in which its successor may be asked for.
+_MOST_AHEAD = 4
+_REMEMBERS = 0.9
 
 
 class GivenUpError(Exception):
@@ -60,6 +64,7 @@ class Lane:
         self._remover = Remover(storage)
         self._exchange = Exchange(study, storage, who.process, settings.patience_s)
         self._idleness = Idleness()
+        self._answer_s = 0.0  # that an exchange takes
         self._is_leaving = False
         self._is_dry = False  # the search has nothing more to give
         self._is_careful = False  # trains suspects, which are saved after every chunk
@@ -100,7 +105,7 @@ class Lane:
                 self._fill()
                 self._idleness.note(self._empty())
                 if exchange is None and self._is_due():
-                    exchange = pool.submit(self._exchange.send, *self._prepare())
+                    exchange = pool.submit(self._send, *self._prepare())
                 if not self.active:
                     time.sleep(_IDLE_S)
                 elif (coming := self._coming()) is not None and not coming.is_news:
@@ -118,6 +123,13 @@ class Lane:
         self._last_save = float("-inf")
         self._prepare_save()
         self._depart()
+
+    def _send(self, parcel: Parcel, report: Report) -> Answer:
+        """Exchange with the study, noting how long that takes: slow ones are remembered longer."""
+        began = time.monotonic()
+        answer = self._exchange.send(parcel, report)
+        self._answer_s = max(time.monotonic() - began, _REMEMBERS * self._answer_s)
+        return answer
 
     def _depart(self) -> None:
         parcel, self.outbox = self.outbox, Parcel()
@@ -326,5 +338,8 @@ class Lane:
         return 0.0 if self._is_dry or self.waiting else self.packs.empty
 
     def _room(self) -> int:
-        """Runs that the lane can take, see Packs.room."""
-        return self.packs.room(self.packs.program(grant.run) for grant in self.waiting)
+        """Runs that the lane can take, see Packs.room; the slower the study, the earlier asked."""
+        waiting = (self.packs.program(grant.run) for grant in self.waiting)
+        # The report before this one may still be on its way.
+        chunks = math.ceil(2 * self._answer_s / self.settings.chunk_s)
+        return self.packs.room(waiting, min(max(1, chunks), _MOST_AHEAD))

@@ -113,12 +113,13 @@ class Packs:
         self.used += steps * len(one.ends)
         self.offered += steps * one.pack.capacity
 
-    def room(self, waiting: Iterable[Program]) -> int:
+    def room(self, waiting: Iterable[Program], chunks: int = 1) -> int:
         """Runs that the lane can take: free slots of its fullest pack, and those whose run ends
-        within the next chunk.
+        within the next chunks.
 
         Args:
             waiting: programs of the runs that aren't placed yet.
+            chunks: that are trained until runs come which are asked for now.
         """
         counts = Counter({program: len(one.ends) for program, one in self._packs.items()})
         counts.update(waiting)
@@ -126,7 +127,7 @@ class Packs:
         most = capacity * min(self._settings.programs, MOST_PACKS)
         free = min(capacity - max(counts.values(), default=0), most - counts.total())
         coming = self.next()
-        return free + (coming.ending if coming is not None else 0)
+        return free + (coming.ending(chunks) if coming is not None else 0)
 
     def clear(self) -> None:
         """Give the memory of all packs back."""

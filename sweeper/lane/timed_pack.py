@@ -53,12 +53,11 @@ class TimedPack:
             return min([SAMPLE_EVERY, *self.ends.values()])
         return self._chunk
 
-    @property
-    def ending(self) -> int:
-        """Runs that end within the next chunk."""
+    def ending(self, chunks: int = 1) -> int:
+        """Runs that end within the next chunks."""
         slots = self.pack.runs()
         left = (end - self.pack.step_of(slots[run]) for run, end in self.ends.items())
-        return sum(steps <= self.chunk for steps in left)
+        return sum(steps <= chunks * self.chunk for steps in left)
 
     def tune(self, steps: int, seconds: float) -> None:
         """Let a chunk take about `chunk_s`, and a horizon be whole chunks: rows end on one.

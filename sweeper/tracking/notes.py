@@ -12,7 +12,7 @@ from sweeper.spec import SweepSpec
 from sweeper.tracking import content, views
 
 _ABOUT = """
-One run per trial, below the run of the sweep; all its values are over the trial's seeds.
+{runs}, below the run of the sweep; all its values are over the trial's seeds.
 `rank` is the place in `sweeper best`, of the best 100 and once the sweep has finished.
 
 Filters to paste above the table:
@@ -36,6 +36,11 @@ The run of the sweep has its progress as metrics: `told` of `trials`, `run_steps
 and while it runs `lanes`, `slot_occupancy`, `run_steps_per_s`, and `tracker_lag_s`, by which these
 records are behind. The report and `recommended.json` are among its artifacts.
 """
+_ALL = "One run per trial"
+_SOME = (
+    "All trials are in the table `trials.csv` among the artifacts of the run of the sweep. A run "
+    "of their own have the {most} best, the baselines, what was tested, recommended or refused"
+)
 # Of a row of `sweeper best`: in MLflow they are tags, params or `objective.*`.
 _ELSEWHERE = ("trial", "origin", "objectives", "pareto", "config")
 _RECOMMENDED, _NOTHING = "**Recommended: ", "**Nothing held"
@@ -52,10 +57,15 @@ def _columns() -> str:
     return "\n".join(lines)
 
 
-def of_experiment(experiment: str) -> str:
-    """The description of an experiment, by its id: its views, its columns, ready filters."""
+def of_experiment(experiment: str, most: int | None = None) -> str:
+    """The description of an experiment, by its id: its views, its columns, ready filters.
+
+    Args:
+        most: best trials that have a run; None where all have one.
+    """
     ranked, charts = views.link(experiment, views.RANKING), views.link(experiment, views.CHARTS)
-    about = _ABOUT.replace("{columns}", _columns())
+    runs = _ALL if most is None else _SOME.format(most=most)
+    about = _ABOUT.replace("{columns}", _columns()).replace("{runs}", runs)
     return f"[Trials, ranked]({ranked}) · [Charts of the best]({charts})\n{about}"
 
 

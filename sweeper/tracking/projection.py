@@ -118,7 +118,8 @@ class Projection:
 
     def _description(self, experiment: str) -> dict[str, str]:
         """Tags of the experiment, by its id."""
-        return {content.NOTE: notes.of_experiment(experiment), **views.tags(self._spec)}
+        note = notes.of_experiment(experiment, self._selection.most)
+        return {content.NOTE: note, **views.tags(self._spec)}
 
     # Trials
 

@@ -1,4 +1,4 @@
-"""A bounded history of TPE: below the bound as Optuna draws, above it the same after restarts."""
+"""A bounded history of TPE: below it what Optuna draws, above it the same after restarts."""
 
 from __future__ import annotations
 
