@@ -24,7 +24,7 @@ def examine() -> Iterator[Finding]:
     import torch
 
     from sweeper.optim.compiler import missing_compiler
-    from sweeper.study.folder import versions
+    from sweeper.study.provenance import versions
 
     yield Finding("cores", True, f"{os.cpu_count()}: one lane each")
     if torch.cuda.is_available():
@@ -47,7 +47,7 @@ def compare(there: Iterable[Finding]) -> Iterator[Finding]:
     Args:
         there: what `examine` found on it.
     """
-    from sweeper.study.folder import versions
+    from sweeper.study.provenance import versions
 
     here = versions()
     for one in there:

@@ -13,7 +13,8 @@ from sweeper.ranking.recommendation import refusal
 from sweeper.ranking.target import steps_to_target
 from sweeper.results.export import registry
 from sweeper.study import standing
-from sweeper.study.folder import Folder, versions
+from sweeper.study.folder import Folder
+from sweeper.study.provenance import versions
 from sweeper.study.stress import fresh_seeds
 from sweeper.tracking import content
 from sweeper.tracking.process import read_progress

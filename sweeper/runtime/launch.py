@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +14,9 @@ from rich.console import Console
 from sweeper import spec as spec_module
 from sweeper.errors import SweepError
 from sweeper.lane import loop_folder
-from sweeper.lane.storage import reason_of
-from sweeper.results.report import FOLDER as REPORT
 from sweeper.results.sweep import SweepHandle
 from sweeper.runtime import notify, plan
+from sweeper.runtime.conclusion import conclude
 from sweeper.runtime.notice import notice
 from sweeper.runtime.progress import Progress
 from sweeper.runtime.range_test import with_range_test
@@ -204,9 +202,7 @@ def _run(
 
                 _train(folder, spec, launch, show, local=local, address=address)
                 ended = "finished"
-                _recommend(folder)
-                _report(folder, console)
-                _copy_results(folder, console)
+                conclude(folder, console)
         except KeyboardInterrupt:
             ended = "interrupted"
             hint = f"Interrupted. Go on with: sweeper resume {spec.name}{_place(folder, spec)}"
@@ -282,44 +278,3 @@ def _train(
         from sweeper.runtime.cluster import run_on_ray
 
         run_on_ray(folder, spec, launch, show, address=address)
-
-
-def _report(folder: Folder, console: Console) -> None:
-    """Write the report. Whatever is wrong with it, the sweep is finished."""
-    try:
-        from sweeper.results.report.report import write_report
-
-        write_report(SweepHandle(folder), state="finished")
-    except Exception as error:
-        said = f"The report can't be written ({error}); `sweeper report` makes it anew."
-        console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
-
-
-def _copy_results(folder: Folder, console: Console) -> None:
-    """Put report and recommendation where the row files are, if that is elsewhere."""
-    own, storage = folder.own, folder.storage
-    if storage.folder == own.folder:
-        return
-    files = [f"{REPORT}/{name}" for name in own.names(REPORT)] + ["recommended.json"]
-    try:
-        for name in files:
-            if own.local(name).is_file():
-                storage.write(name, own.read(name))
-    except OSError as error:
-        said = f"The report can't be copied to {storage.folder} ({reason_of(error)})."
-        console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
-
-
-def _recommend(folder: Folder) -> None:
-    try:
-        found = SweepHandle(folder).recommendation()
-    except SweepError:
-        return  # every trial failed: the table says so
-    try:
-        folder.own.write("recommended.json", json.dumps(found, indent=2).encode())
-    except OSError as error:
-        raise SweepError(
-            f"the sweep is finished, but recommended.json can't be written: {error.strerror}",
-            where=str(folder.path),
-            cure="`sweeper export` makes it anew.",
-        ) from error

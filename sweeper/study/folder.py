@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +19,10 @@ from sweeper.spec import SweepSpec, check
 from sweeper.study import copies
 from sweeper.study.database import Database
 from sweeper.study.engine import schema_of
-from sweeper.version import VERSION
+from sweeper.study.provenance import commit, versions
 
 SCHEMA, FILE = 1, "sweep.yaml"
 _PUT_BACK = "Put a copy of it back. The trials are safe: they are in the study's database."
-_PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pyarrow")
 
 
 class Folder:
@@ -133,7 +129,7 @@ class Folder:
             "schema": SCHEMA,
             "spec": spec.model_dump(mode="json"),
             "versions": versions(),
-            "commit": _commit(),
+            "commit": commit(),
         }
         text = spec_file.dump(content).encode()
         self.own.write(FILE, text)
@@ -278,19 +274,6 @@ def find(name: str, storage: str) -> Folder:
     return folder
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the results."""
-    found = {"python": platform.python_version(), "sweeper": VERSION}
-    return found | {package: _version(package) for package in _PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _no_sweep(path: Path) -> SweepError:
     root = path.parent
     names = sorted(p.parent.name for p in root.glob("*/sweep.yaml")) if root.is_dir() else []
@@ -299,21 +282,6 @@ def _no_sweep(path: Path) -> SweepError:
         allowed=", ".join(names[:10]),
         cure=nearest(path.name, names) or "Name another folder with --storage.",
     )
-
-
-def _commit() -> str | None:
-    """The git commit of the working directory, where it is a checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's own git
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
 
 
 def unwritable(root: Path) -> SweepError | None:

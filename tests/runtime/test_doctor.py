@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sweeper.doctor import Finding, compare
-from sweeper.study import folder
+from sweeper.study import provenance
 
 
 def test_versions_that_differ_are_named_and_those_that_decide_are_bad(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = {"torch": "2.13.0", "ray": "2.60.0", "numpy": "2.4.6", "optuna": "5.0.0"}
-    monkeypatch.setattr(folder, "versions", lambda: here)
+    monkeypatch.setattr(provenance, "versions", lambda: here)
     there = [
         Finding("cores", True, "64: one lane each"),
         Finding("torch", True, "2.11.0"),
