@@ -35,7 +35,7 @@ def check(url: str) -> None:
         raise _refused("a URL with a login", _SECRETS)
     if parts.query or parts.fragment or "?" in rest or "#" in rest:
         raise _refused("a URL with options", _SECRETS)
-    folder = parts.path.strip("/")
+    folder = parts.path.removeprefix("/").removesuffix("/")
     if folder and {"", ".", ".."} & set(folder.split("/")):
         raise _refused("a path with '.', '..' or nothing between two slashes")
     if scheme == "file" and (parts.netloc or not folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ def assert_whole(
 ) -> None:
     """Every trial told once, every run with one row a step in Parquet, nothing twice."""
     home = Folder(folder / name)
-    found = home.database()
-    told = found.trials()
-    assert sorted(trial.told or 0 for trial in told) == list(range(1, trials + 1))
-    table = trajectories.read(home.storage, found.parts())
+    with closing(home.database()) as found:
+        told = found.trials()
+        assert sorted(trial.told or 0 for trial in told) == list(range(1, trials + 1))
+        table = trajectories.read(home.storage, found.parts())
     runs, steps = table["run"].to_numpy(), table["step"].to_numpy()
     assert len(table) == trials * seeds * horizon
     assert (runs.reshape(-1, horizon) == runs[::horizon, None]).all()

@@ -26,6 +26,7 @@ _HEADERS = "RAY_JOB_HEADERS"
 _CONNECT_S = 10.0
 _PATIENCE_S = 30.0
 _POLL_S = 0.1
+_NOT_YET = "No available agent"
 # They say on standard error what they upload.
 _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
 _PORTS = {"http": 80, "https": 443}
@@ -57,15 +58,22 @@ class Client:
         metadata: dict[str, str],
     ) -> str:
         """Submit a job; returns its id. An id that is known already is refused."""
-        with self._said():
-            return str(
-                self._jobs.submit_job(
-                    entrypoint=entrypoint,
-                    submission_id=id,
-                    runtime_env=runtime_env,
-                    metadata=metadata,
-                )
-            )
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                with self._said():
+                    return str(
+                        self._jobs.submit_job(
+                            entrypoint=entrypoint,
+                            submission_id=id,
+                            runtime_env=runtime_env,
+                            metadata=metadata,
+                        )
+                    )
+            except SweepError as error:  # a head that has just started takes a while to be whole
+                if _NOT_YET not in error.what or time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
 
     def jobs(self) -> list[JobDetails]:
         """Every submitted job that the cluster remembers, the newest last."""
