@@ -49,7 +49,6 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Any]:
-    sys.path.append(str(ROOT / "tests" / "study"))
     found = importlib.import_module("postgres_server").Server()
     found.start()
     try:

@@ -52,7 +52,7 @@ def failing(database: WatchedDatabase, how: str) -> Iterator[None]:
 
 def seen(study: Study) -> dict[str, Any]:
     """What anybody can see of a study, but for the time."""
-    return {key: value for key, value in study.status().items() if key != "lanes"}
+    return {key: value for key, value in study.status().items() if key not in ("lanes", "waits")}
 
 
 def refused(study: Study, call: Callable[[], object]) -> None:
