@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from manifests import CLUSTER, ROOT, document
+from manifests import CLUSTER, document
 from mlflow.exceptions import MlflowException
 
 from sweeper.errors import SweepError
