@@ -24,7 +24,7 @@ space:
 """
 KEYS = """\
 allow_unpacked baseline batch_size batches budget budget.run_steps budget.time budget.trials dtype
-horizon lanes lanes.count lanes.gpus lanes.loaders lanes.patience lanes.save lanes.silence
+files horizon lanes lanes.count lanes.gpus lanes.loaders lanes.patience lanes.save lanes.silence
 lanes.slots lr_range lr_range.found lr_range.high lr_range.low lr_range.pick lr_range.seeds
 lr_range.settings lr_range.smoothing lr_range.steps lr_range.stop mixed_precision name notify
 notify.command notify.on notify.webhook objective prune record record.update_cosine

@@ -128,6 +128,14 @@ class Cluster:
             env={**self.environment, **environment},
         )
 
+    def launched(self, spec: Path, cwd: Path) -> None:
+        """Submit a launch; on a busy machine the head's agent takes its time to be there."""
+        deadline = time.monotonic() + 60
+        while (done := self.sweeper("launch", spec, cwd=cwd)).returncode:
+            is_early = "No available agent" in done.stderr
+            assert is_early and time.monotonic() < deadline, done.stderr
+            time.sleep(1)
+
     def _start(self, *arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
             node = subprocess.Popen(
