@@ -129,7 +129,7 @@ class Cluster:
         )
 
     def launched(self, spec: Path, cwd: Path) -> None:
-        """Submit a launch; on a busy machine the head's agent takes its time to be there."""
+        """Submit a launch; on a busy machine the agent of the head comes late."""
         deadline = time.monotonic() + 60
         while (done := self.sweeper("launch", spec, cwd=cwd)).returncode:
             is_early = "No available agent" in done.stderr
@@ -137,6 +137,8 @@ class Cluster:
             time.sleep(1)
 
     def _start(self, *arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        # Its default is one port for all clusters of a machine: only the first head takes jobs then.
+        agent = "--dashboard-agent-listen-port", str(free_port())
         with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
             node = subprocess.Popen(
                 [
@@ -144,6 +146,7 @@ class Cluster:
                     str(BIN / "ray"),
                     "start",
                     *arguments,
+                    *agent,
                     "--disable-usage-stats",
                     "--block",
                 ],

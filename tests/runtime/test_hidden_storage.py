@@ -36,7 +36,7 @@ def cluster(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         found.end()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_a_node_without_the_folder(cluster: Cluster, s3: S3Server, tmp_path: Path) -> None:
     storage = tmp_path / "sweeps"
     storage.mkdir()
