@@ -137,7 +137,7 @@ class Cluster:
             time.sleep(1)
 
     def _start(self, *arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        # Its default is one port for all clusters of a machine: only the first head takes jobs then.
+        # Its default is one port for all of a machine: only the first head would take jobs.
         agent = "--dashboard-agent-listen-port", str(free_port())
         with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
             node = subprocess.Popen(
