@@ -128,7 +128,17 @@ class Cluster:
             env={**self.environment, **environment},
         )
 
+    def launched(self, spec: Path, cwd: Path) -> None:
+        """Submit a launch; on a busy machine the agent of the head comes late."""
+        deadline = time.monotonic() + 60
+        while (done := self.sweeper("launch", spec, cwd=cwd)).returncode:
+            is_early = "No available agent" in done.stderr
+            assert is_early and time.monotonic() < deadline, done.stderr
+            time.sleep(1)
+
     def _start(self, *arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        # Its default is one port for all of a machine: only the first head would take jobs.
+        agent = "--dashboard-agent-listen-port", str(free_port())
         with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
             node = subprocess.Popen(
                 [
@@ -136,6 +146,7 @@ class Cluster:
                     str(BIN / "ray"),
                     "start",
                     *arguments,
+                    *agent,
                     "--disable-usage-stats",
                     "--block",
                 ],

@@ -36,14 +36,13 @@ def cluster(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         found.end()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_a_node_without_the_folder(cluster: Cluster, s3: S3Server, tmp_path: Path) -> None:
     storage = tmp_path / "sweeps"
     storage.mkdir()
     hidden = cluster.add_node(without=storage)
     wait_for(lambda: alive(cluster) == 2)
-    done = cluster.sweeper("launch", write_spec(storage), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    cluster.launched(write_spec(storage), tmp_path)
     wait_for(lambda: cluster.jobs()["small-1"]["status"] in ("FAILED", "SUCCEEDED"))
     said = " ".join(cluster.sweeper("logs", "small", cwd=tmp_path).stdout.split())
     assert cluster.jobs()["small-1"]["status"] == "FAILED"
@@ -62,8 +61,7 @@ def test_a_node_without_the_folder(cluster: Cluster, s3: S3Server, tmp_path: Pat
         lanes={"slots": 4, "save": 1.0},
         files=f"s3://{BUCKET}/hidden",
     )
-    done = cluster.sweeper("launch", spec, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    cluster.launched(spec, tmp_path)
     wait_for(lambda: len(training(storage, "large")) == 2, 150)
     wait_for(lambda: cluster.jobs()["large-1"]["status"] == "SUCCEEDED", 200)
     assert_whole(storage, trials=8, horizon=60_000, name="large")
