@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,13 +25,12 @@ _PER_DECADE = 3
 
 def section(facts: Facts) -> Section | None:
     """The objective over lr; None where fewer than three learning rates were tried."""
-    rows = [
-        row for row in facts.ranking if _lr(row) is not None and _value(facts, row) is not None
-    ]
+    values = _values(facts)
+    rows = [row for row in facts.ranking if _lr(row) is not None and row["trial"] in values]
     if len({_lr(row) for row in rows}) < 3:
         return None
     html = _numbers(facts)
-    figure = _figure(facts, rows)
+    figure = _figure(facts, rows, values)
     return Section("lr", "Learning rate", html, {"lr_sensitivity": (figure, _CAPTION)})
 
 
@@ -57,7 +56,7 @@ def _numbers(facts: Facts) -> str:
     )
 
 
-def _figure(facts: Facts, rows: Sequence[Row]) -> Figure:
+def _figure(facts: Facts, rows: Sequence[Row], values: Mapping[int, float]) -> Figure:
     figure, (ax,) = style.new_figure(1, 1, (7.6, 3.6))
     ax.set_xscale("log")
     for kind in FATES:
@@ -68,7 +67,7 @@ def _figure(facts: Facts, rows: Sequence[Row]) -> Figure:
         colour = style.BLUE if is_good else style.VERMILION
         ax.scatter(
             [_lr(row) or 1.0 for row in chosen],
-            [_value(facts, row) or 0.0 for row in chosen],
+            [values[row["trial"]] for row in chosen],
             marker=kind.marker,
             s=44 if kind is PROVEN else 26,
             facecolors=(colour if kind is PROVEN else "white") if kind is not FAILED else colour,
@@ -77,7 +76,7 @@ def _figure(facts: Facts, rows: Sequence[Row]) -> Figure:
             zorder=4 if is_good else 3,
             label=kind.word,
         )
-    _envelope(ax, facts, [row for row in rows if is_feasible(row)])
+    _envelope(ax, facts, [row for row in rows if is_feasible(row)], values)
     for row, word, colour in _named(facts):
         ax.axvline(_lr(row) or 1.0, color=colour, lw=1.0, ls="--", zorder=1)
         ax.annotate(
@@ -100,7 +99,7 @@ def _named(facts: Facts) -> list[tuple[Row, str, str]]:
     return [one for one in found if _lr(one[0]) is not None]
 
 
-def _envelope(ax: Axes, facts: Facts, rows: Sequence[Row]) -> None:
+def _envelope(ax: Axes, facts: Facts, rows: Sequence[Row], values: Mapping[int, float]) -> None:
     """The best of those that held in each third of a decade."""
     best: dict[int, Row] = {}
     for row in rows:
@@ -112,7 +111,7 @@ def _envelope(ax: Axes, facts: Facts, rows: Sequence[Row]) -> None:
         chosen = [best[place] for place in sorted(best)]
         ax.plot(
             [_lr(row) or 1.0 for row in chosen],
-            [_value(facts, row) or 0.0 for row in chosen],
+            [values[row["trial"]] for row in chosen],
             color=style.BLUE,
             lw=1.4,
             zorder=2,
@@ -124,14 +123,13 @@ def _lr(row: Row) -> float | None:
     return float(lr) if isinstance(lr, int | float) and 0 < lr < math.inf else None
 
 
-def _value(facts: Facts, row: Row) -> float | None:
-    """What can be drawn: what diverged stands at the top, not at 1e300."""
-    value = facts.value(row)
-    if value is None or not math.isfinite(value):
-        return None
-    if not facts.objective.is_loss:
-        return value
-    known = [v for one in facts.ranking if (v := facts.value(one)) is not None and np.isfinite(v)]
-    typical = float(np.median(known))
-    spread = max(1.0, float(np.quantile(known, 0.9)) - typical)
-    return min(value, typical + 4 * spread)
+def _values(facts: Facts) -> dict[int, float]:
+    """What can be drawn, by trial: what diverged stands at the top, not at 1e300."""
+    given = {row["trial"]: facts.value(row) for row in facts.ranking}
+    known = {n: value for n, value in given.items() if value is not None and np.isfinite(value)}
+    if not known or not facts.objective.is_loss:
+        return known
+    losses = list(known.values())
+    typical = float(np.median(losses))
+    spread = max(1.0, float(np.quantile(losses, 0.9)) - typical)
+    return {n: min(value, typical + 4 * spread) for n, value in known.items()}
