@@ -26,7 +26,7 @@ _PER_DECADE = 3
 def section(facts: Facts) -> Section | None:
     """The objective over lr; None where fewer than three learning rates were tried."""
     rows = [
-        row for row in facts.ranking if _lr(row) is not None and _value(facts, row) is not None
+        row for row in facts.ranking if _lr(row) is not None and _known(facts, row) is not None
     ]
     if len({_lr(row) for row in rows}) < 3:
         return None
@@ -68,7 +68,7 @@ def _figure(facts: Facts, rows: Sequence[Row]) -> Figure:
         colour = style.BLUE if is_good else style.VERMILION
         ax.scatter(
             [_lr(row) or 1.0 for row in chosen],
-            [_value(facts, row) or 0.0 for row in chosen],
+            _values(facts, chosen),
             marker=kind.marker,
             s=44 if kind is PROVEN else 26,
             facecolors=(colour if kind is PROVEN else "white") if kind is not FAILED else colour,
@@ -112,7 +112,7 @@ def _envelope(ax: Axes, facts: Facts, rows: Sequence[Row]) -> None:
         chosen = [best[place] for place in sorted(best)]
         ax.plot(
             [_lr(row) or 1.0 for row in chosen],
-            [_value(facts, row) or 0.0 for row in chosen],
+            _values(facts, chosen),
             color=style.BLUE,
             lw=1.4,
             zorder=2,
@@ -124,14 +124,20 @@ def _lr(row: Row) -> float | None:
     return float(lr) if isinstance(lr, int | float) and 0 < lr < math.inf else None
 
 
-def _value(facts: Facts, row: Row) -> float | None:
+def _values(facts: Facts, rows: Sequence[Row]) -> list[float]:
     """What can be drawn: what diverged stands at the top, not at 1e300."""
+    highest = _highest(facts)
+    return [min(_known(facts, row) or 0.0, highest) for row in rows]
+
+
+def _known(facts: Facts, row: Row) -> float | None:
     value = facts.value(row)
-    if value is None or not math.isfinite(value):
-        return None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _highest(facts: Facts) -> float:
     if not facts.objective.is_loss:
-        return value
-    known = [v for one in facts.ranking if (v := facts.value(one)) is not None and np.isfinite(v)]
+        return math.inf
+    known = [one for row in facts.ranking if (one := _known(facts, row)) is not None]
     typical = float(np.median(known))
-    spread = max(1.0, float(np.quantile(known, 0.9)) - typical)
-    return min(value, typical + 4 * spread)
+    return typical + 4 * max(1.0, float(np.quantile(known, 0.9)) - typical)
