@@ -15,7 +15,7 @@ def remove_orphans(storage: Storage, database: Database) -> None:
     What can't be removed now is removed at the next launch.
     """
     needed = {part.path for part in database.parts()}
-    needed |= {row.row_file for row in database.runs() if row.row_file is not None}
+    needed |= {row.row_file for row in database.runs(told=False) if row.row_file}
     for folder in (rows.FOLDER, trajectories.FOLDER):
         with suppress(OSError):
             for name in storage.names(folder):
