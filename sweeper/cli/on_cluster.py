@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from sweeper.cli.relayed import answer, show
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from sweeper.spec import SweepSpec
 
 _END_S = 120.0
+_MISSING = b"there is no sweep "
 
 
 def launch(
@@ -71,15 +71,14 @@ def status(address: str, name: str, storage: str | None, form: str) -> int:
         click.echo(f"job {job.submission_id} at {address}: {state}")
     place = storage or sweeps.storage_of(job)
     found = answer(client, ["status", "--storage", place, "--format", form, "--", name])
-    if job is None or not found.code:
-        return show(found)
-    more = f"What it says: sweeper logs {name} --address {address}"
-    if job.status.is_terminal():
-        code = show(found)
-        click.echo(more, err=True)
-        return code
-    click.echo(f"{name} is starting. {more}", err=True)
-    return 0
+    is_alive = job is not None and not job.status.is_terminal()
+    if is_alive and _MISSING in found.err:  # the launch has not laid it out yet
+        click.echo(f"{name} is starting: sweeper logs {name} --address {address}", err=True)
+        return 0
+    code = show(found)
+    if code and job is not None:
+        click.echo(f"What it says: sweeper logs {name} --address {address}", err=True)
+    return code
 
 
 def logs(address: str, name: str, lines: int, *, follow: bool) -> None:
@@ -115,12 +114,6 @@ def stop(address: str, name: str, storage: str | None) -> int:
         click.echo(f"job {job.submission_id}: {str(ended.value).lower()}")
     click.echo(f"Go on with: sweeper resume {name} --address {address}")
     return 0
-
-
-def given_storage(ctx: click.Context) -> str | None:
-    """--storage, where it was given: its default is of this machine."""
-    is_given = ctx.get_parameter_source("storage") is ParameterSource.COMMANDLINE
-    return str(ctx.params["storage"]) if is_given else None
 
 
 def _given(

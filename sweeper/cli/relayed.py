@@ -34,8 +34,7 @@ class Relayed(click.Command):
         output: Path | None = ctx.params.get("output")
         if output is None and self.name == "report":
             output = Path(f"{name}.html")  # the folder of the sweep is not here
-        storage = ctx.params["storage"] if _is_given(ctx, "storage") else None
-        sys.exit(self._ask(address, self.arguments(ctx), name, storage, output))
+        sys.exit(self._ask(address, self.arguments(ctx), name, given_storage(ctx), output))
 
     def _ask(
         self,
@@ -82,12 +81,17 @@ def answer(client: Client, arguments: Sequence[str], output: str | None = None) 
 def show(found: Outcome, output: Path | None = None) -> int:
     """Print what a command said on the cluster, or write its file; returns its exit code."""
     click.echo(found.err, nl=False, err=True)
-    if output is None:
+    if output is None or found.file is None:
         click.echo(found.out, nl=False)
-    elif found.file is not None:
+    else:
         _write(output, found.file)
         click.echo(output)
     return found.code
+
+
+def given_storage(ctx: click.Context) -> str | None:
+    """--storage, where it was given: its default is of this machine."""
+    return str(ctx.params["storage"]) if _is_given(ctx, "storage") else None
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:

@@ -19,6 +19,7 @@ from sweeper.cli.options import (
     STORAGE,
     WORKING_DIR,
 )
+from sweeper.cli.relayed import given_storage
 from sweeper.cli.showing import load, messages, results, show_result
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def status(ctx: click.Context, name: str, storage: str, address: str | None, for
     from sweeper.study.folder import find
 
     if address:
-        sys.exit(on_cluster.status(address, name, on_cluster.given_storage(ctx), form))
+        sys.exit(on_cluster.status(address, name, given_storage(ctx), form))
     found = states.status(find(name, storage))
     if form == "json":
         click.echo(json.dumps(found, indent=2))
@@ -173,7 +174,7 @@ def stop(ctx: click.Context, name: str, storage: str, address: str | None) -> No
     from sweeper.study.folder import find
 
     if address:
-        sys.exit(on_cluster.stop(address, name, on_cluster.given_storage(ctx)))
+        sys.exit(on_cluster.stop(address, name, given_storage(ctx)))
     click.echo(f"{name}: {end(find(name, storage))}. Go on with: sweeper resume {name}")
 
 

@@ -73,11 +73,18 @@ class Storage:
         try:
             patiently(self._prove_writable)
         except OSError as error:
-            raise SweepError(
-                f"can't write to {self.folder}: {reason_of(error)}",
-                where=self.key,
-                cure=self.cure,
-            ) from error
+            raise self.refused("write to", error) from error
+
+    def refused(self, what: str, error: OSError, who: str = "") -> SweepError:
+        """That something can't be done here, for whoever can mend it.
+
+        Args:
+            what: such as "write to".
+            who: can't do it, where that isn't this machine or plain.
+        """
+        return SweepError(
+            f"{who}can't {what} {self.folder}: {reason_of(error)}", where=self.key, cure=self.cure
+        )
 
     def _prove_writable(self) -> None:
         probe = f".probe-{uuid.uuid4().hex[:8]}"

@@ -57,6 +57,12 @@ def status(folder: Folder) -> dict[str, Any]:
         }
 
 
+def runs(folder: Folder) -> bool:
+    """Whether somebody trains a sweep: without the trials, for who asks again and again."""
+    with closing(folder.database()) as database:
+        return is_alive({"state": _state(database, database.meta("health") or {})})
+
+
 def is_alive(found: dict[str, Any]) -> bool:
     """Whether somebody trains the sweep of a status."""
     return found["state"] in ("running", "starting")

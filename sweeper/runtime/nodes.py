@@ -5,16 +5,16 @@ from __future__ import annotations
 import ray
 
 from sweeper.doctor import Finding
+from sweeper.errors import SweepError
 from sweeper.runtime.session import join
 
 
 def examine_nodes() -> Finding:
-    """The living nodes of the cluster that this process belongs to.
-
-    Raises:
-        SweepError: there is none.
-    """
-    join()
+    """The living nodes of the cluster that this process belongs to."""
+    try:
+        join()
+    except SweepError as error:
+        return Finding("nodes", False, str(error))
     try:
         alive = [node for node in ray.nodes() if node["Alive"]]
         resources = ray.cluster_resources()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sweeper.results.status import is_alive, status
+from sweeper.results.status import runs
 from sweeper.runtime.logs import FOLDER as LANES
 from sweeper.study.folder import Folder
 
@@ -27,7 +27,7 @@ def show(folder: Folder, say: Callable[[str], None], *, lines: int, follow: bool
         for line in _last(path, lines):
             say(f"{_name(folder, path)}: {line}")
     while follow:
-        goes_on = is_alive(status(folder))
+        goes_on = runs(folder)
         for path in _files(folder):
             for line in _added(path, seen):
                 say(f"{_name(folder, path)}: {line}")

@@ -7,7 +7,8 @@ import socket
 from typing import NamedTuple
 
 from sweeper.errors import SweepError
-from sweeper.lane.storage import Storage, patiently, reason_of
+from sweeper.lane.storage import Storage
+from sweeper.study import copies
 
 _FILE = ".launch"
 
@@ -33,14 +34,7 @@ class SupersededError(Exception):
 def leave_token(storage: Storage, launch: int) -> Token:
     """Leave a token for the lanes of a launch; raises SweepError where that can't be done."""
     token = Token(launch, secrets.token_hex(8), socket.gethostname())
-    try:
-        patiently(lambda: storage.write(_FILE, f"{launch} {token.word}".encode()))
-    except OSError as error:
-        raise SweepError(
-            f"can't write to {storage.folder}: {reason_of(error)}",
-            where=storage.key,
-            cure=storage.cure,
-        ) from error
+    copies.write(storage, _FILE, f"{launch} {token.word}".encode())
     return token
 
 
@@ -59,11 +53,7 @@ def check_token(storage: Storage, token: Token, host: str) -> None:
     except FileNotFoundError:
         found = ""
     except OSError as error:
-        raise SweepError(
-            f"the lane on {host} can't read {storage.folder}: {reason_of(error)}",
-            where=storage.key,
-            cure=storage.cure,
-        ) from error
+        raise storage.refused("read", error, f"the lane on {host} ") from error
     number, _, word = found.partition(" ")
     if word == token.word:
         return

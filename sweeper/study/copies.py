@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sweeper.errors import SweepError
-from sweeper.lane.storage import Storage, reason_of
+from sweeper.lane.storage import Storage, patiently
 
 
 def read(storage: Storage, name: str) -> bytes | None:
@@ -13,23 +13,15 @@ def read(storage: Storage, name: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SweepError(
-            f"can't read {storage.folder}: {reason_of(error)}",
-            where=storage.key,
-            cure=storage.cure,
-        ) from error
+        raise storage.refused("read", error) from error
 
 
 def write(storage: Storage, name: str, data: bytes) -> None:
     """Put the copy of a file; raises SweepError where that can't be done."""
     try:
-        storage.write(name, data)
+        patiently(lambda: storage.write(name, data))
     except OSError as error:
-        raise SweepError(
-            f"can't write to {storage.folder}: {reason_of(error)}",
-            where=storage.key,
-            cure=storage.cure,
-        ) from error
+        raise storage.refused("write to", error) from error
 
 
 def taken(storage: Storage, name: str) -> SweepError:

@@ -211,9 +211,7 @@ class Projection:
         if self._selection.most is None or time.monotonic() < self._table_at:
             return
         began = time.monotonic()
-        with suppress(
-            Exception
-        ):  # whatever the store says: at the end it is tried again, and said
+        with suppress(Exception):  # of whatever store; at the end it is tried again, and said
             self._send_table()
         took_s = time.monotonic() - began
         self._table_at = time.monotonic() + max(_TABLE_EVERY_S, _TABLE_SHARE * took_s)

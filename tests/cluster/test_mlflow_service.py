@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import os
 import re
 import signal
@@ -21,6 +20,7 @@ import psycopg
 import pytest
 from manifests import CLUSTER, document
 from mlflow.exceptions import MlflowException
+from postgres_server import Server, running
 
 from sweeper.errors import SweepError
 from sweeper.tracking.login import check_login
@@ -48,20 +48,16 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Any]:
-    found = importlib.import_module("postgres_server").Server()
-    found.start()
-    try:
+def database() -> Iterator[Server]:
+    with running() as found:
         [sql] = document(CLUSTER / "services" / "postgres.yaml", "ConfigMap")["data"].values()
         with psycopg.connect(found.url, autocommit=True) as connection:
             connection.execute(sql)
         yield found
-    finally:
-        found.remove()
 
 
 @pytest.fixture(scope="module")
-def url(database: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(database: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server, under the address that it has on this machine."""
 
     def here(text: str) -> str:

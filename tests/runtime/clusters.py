@@ -136,6 +136,18 @@ class Cluster:
             assert is_early and time.monotonic() < deadline, done.stderr
             time.sleep(1)
 
+    def python(self, code: str) -> str:
+        """Run code as on a machine of the cluster; returns the last line that it prints."""
+        done = subprocess.run(
+            [BIN / "python", "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            env={**self.environment, "RAY_ADDRESS": self.gcs},
+        )
+        return done.stdout.splitlines()[-1]
+
     def _start(self, *arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         # Its default is one port for all of a machine: only the first head would take jobs.
         agent = "--dashboard-agent-listen-port", str(free_port())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from postgres_server import Server
+from postgres_server import Server, running
 from s3_server import S3Server
 
 
@@ -33,9 +33,5 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serve
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """A PostgreSQL server; each test takes names of its own."""
-    found = Server()
-    try:
-        found.start()
+    with running() as found:
         yield found
-    finally:
-        found.remove()

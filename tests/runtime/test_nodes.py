@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import BIN, Cluster
+from clusters import Cluster
 from live_sweeps import assert_whole, database, write_spec
 
 from sweeper.results.status import status
@@ -51,15 +50,7 @@ def demand(cluster: Cluster) -> int:
         f"found = status({cluster.gcs!r}).resource_demands.placement_group_demand\n"
         "print(sum(one.bundles_by_count[0].count for one in found))"
     )
-    done = subprocess.run(
-        [BIN / "python", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        env=cluster.environment,
-    )
-    return int(done.stdout)
+    return int(cluster.python(code))
 
 
 def alive(cluster: Cluster) -> int:
@@ -127,12 +118,4 @@ def counted(cluster: Cluster, spec: Path) -> dict[str, float]:
         f"found = lane_count.count(spec.load(Path({str(spec)!r})), grows=True)\n"
         "print(json.dumps(dataclasses.asdict(found)))"
     )
-    done = subprocess.run(
-        [BIN / "python", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        env={**cluster.environment, "RAY_ADDRESS": cluster.gcs},
-    )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(json.loads(cluster.python(code)))

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,17 @@ def _end_with_parent() -> None:
     """Linux only: a test process that is killed leaves no server behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A server that is there while inside."""
+    found = Server()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.remove()
 
 
 class Server:

@@ -8,18 +8,14 @@ from pathlib import Path
 
 import pytest
 from places import Place
-from postgres_server import Server
+from postgres_server import Server, running
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One server for all tests; each of them takes a schema of its own."""
-    found = Server()
-    try:
-        found.start()
+    with running() as found:
         yield found
-    finally:
-        found.remove()
 
 
 @pytest.fixture
