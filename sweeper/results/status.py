@@ -83,7 +83,7 @@ def draw(found: dict[str, Any]) -> RenderableType:
         lines.append(Text(f"Error: {found['error']}"))
     for number, error in found["errors"].items():
         lines.append(Text(f"Trial {number} was given up: {error.splitlines()[0]}"))
-    lines += [Text(said) for said in (_waits(found["waits"]), _behind(found["tracker"])) if said]
+    lines += [Text(said) for said in (_waits(found["waits"]), behind(found["tracker"])) if said]
     if is_alive(found) and found["lanes"]:
         lines.append(_lanes(found["lanes"]))
     return Group(*lines)
@@ -103,8 +103,9 @@ def _waits(waits: dict[str, float] | None) -> str:
     return f"Empty slots have waited for the search {share:.1%} of the lanes' time"
 
 
-def _behind(tracker: dict[str, Any] | None) -> str:
-    if tracker is None or tracker["recorded"] >= tracker["told"]:
+def behind(tracker: dict[str, Any] | None, *, least_s: float = 0.0) -> str:
+    """By how much MLflow's records are behind; nothing where they aren't, or not for so long."""
+    if not tracker or tracker["recorded"] >= tracker["told"] or tracker["lag_s"] < least_s:
         return ""
     left = tracker["told"] - tracker["recorded"]
     return f"MLflow's records are {left} trials, {tracker['lag_s']:.0f} s behind"

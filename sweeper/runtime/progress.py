@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.results.status import behind
+
 _LINE_EVERY_S = 10.0
 _LAG_S = 5.0
 
@@ -74,7 +76,8 @@ def _panel(name: str, status: dict[str, Any]) -> Group:
     for lane in status["lanes"]:
         slots = f"{min(lane['held'], lane['capacity'])} of {lane['capacity']}"
         lanes.add_row(str(lane["lane"]), lane["host"], slots, f"{lane['rate']:,.0f}")
-    lines: list[RenderableType] = [head, Text(_best(status)), lanes, *map(Text, _behind(status))]
+    lines: list[RenderableType] = [head, Text(_best(status)), lanes]
+    lines += [Text(said) for said in [_behind(status)] if said]
     return Group(*lines, *(Text(one, style="red") for one in _troubles(status)))
 
 
@@ -83,7 +86,7 @@ def _line(name: str, status: dict[str, Any]) -> str:
     return (
         f"{name}: {_counts(status)}, {len(status['lanes'])} lanes, "
         f"{rate:,.0f} run-steps/s, {_time_left(status)}; {_best(status)}"
-        + "".join(f"; {one}" for one in (*_behind(status), *_troubles(status)))
+        + "".join(f"; {one}" for one in (_behind(status), *_troubles(status)) if one)
     )
 
 
@@ -94,13 +97,8 @@ def _counts(status: dict[str, Any]) -> str:
     return text
 
 
-def _behind(status: dict[str, Any]) -> list[str]:
-    """By how much MLflow's records are behind, once that is worth a word."""
-    tracker = status.get("tracker")
-    if not tracker or tracker["lag_s"] < _LAG_S:
-        return []
-    left = tracker["told"] - tracker["recorded"]
-    return [f"MLflow's records are {left} trials, {tracker['lag_s']:.0f} s behind"]
+def _behind(status: dict[str, Any]) -> str:
+    return behind(status.get("tracker"), least_s=_LAG_S)
 
 
 def _troubles(status: dict[str, Any]) -> list[str]:
