@@ -33,7 +33,7 @@ def check(url: str) -> None:
         raise _refused("not the URL of a folder") from None
     if parts.password is not None or (parts.username and scheme in ("s3", "s3a", "gs", "gcs")):
         raise _refused("a URL with a login", _SECRETS)
-    if parts.query or parts.fragment or "?" in rest or "#" in rest:
+    if "?" in rest or "#" in rest:
         raise _refused("a URL with options", _SECRETS)
     folder = parts.path.removeprefix("/").removesuffix("/")
     if folder and {"", ".", ".."} & set(folder.split("/")):

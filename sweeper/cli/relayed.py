@@ -54,19 +54,16 @@ class Relayed(click.Command):
 
     def arguments(self, ctx: click.Context) -> list[str]:
         """The command line as it was given, but for what is of this machine."""
-        words, values = [str(self.name)], []
+        words, values = [str(self.name)], list[str]()
         for one in self.params:
             assert one.name is not None
             if one.name in _HERE or not _is_given(ctx, one.name):
                 continue
             value = ctx.params[one.name]
-            several = value if isinstance(value, tuple) else (value,)
             if isinstance(one, click.Argument):
-                values += [str(v) for v in several]
-            elif isinstance(one, click.Option) and one.is_flag:
-                words.append(one.opts[0])
+                values += value if isinstance(value, tuple) else (value,)
             else:
-                words += [word for v in several for word in (one.opts[-1], str(v))]
+                words += [one.opts[-1], str(value)]
         return [*words, "--", *values]
 
 

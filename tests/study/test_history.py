@@ -67,13 +67,15 @@ def test_what_is_left_out_never_comes_back() -> None:
         assert [t.number for t in kept] == [t.number for t in whole]
 
 
-def test_the_best_and_an_even_sample_of_the_others() -> None:
+@pytest.mark.parametrize("direction", [StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE])
+def test_the_best_and_an_even_sample_of_the_others(direction: StudyDirection) -> None:
     rng = random.Random(1)
     trials = [told(number, rng) for number in range(1024)]
-    shown = history.shown(trials, 256, StudyDirection.MAXIMIZE)
+    shown = history.shown(trials, 256, direction)
     assert len(shown) == 256
     feasible = [t for t in trials if t.constraints["stability"] <= 0 and t.value is not None]
-    best = sorted(feasible, key=lambda t: -(t.value or 0.0))[:64]
+    sign = 1 if direction == StudyDirection.MINIMIZE else -1
+    best = sorted(feasible, key=lambda t: (sign * (t.value or 0.0), t.number))[:64]
     assert {t.number for t in best} <= {t.number for t in shown}
     others = sorted({t.number for t in shown} - {t.number for t in best})
     per_quarter = [sum(n // 256 == quarter for n in others) for quarter in range(4)]
