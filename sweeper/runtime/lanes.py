@@ -63,7 +63,7 @@ class LaneTrainable(tune.Trainable):  # type: ignore[misc]
         self._spec, self._lanes, self._device = spec, lanes, device
         self._folder, self._port = Folder(Path(folder)), StudyOverRay(study)
         # This machine may not have the folder.
-        self._storage, self._token = self._folder.storage_of(spec), token
+        self._files, self._token = self._folder.storage_of(spec), token
         node = ray.get_runtime_context().get_node_id()
         self._who = new_identity(int(config["lane"]), socket.gethostname(), node)
         self._lane: Lane | None = None
@@ -94,11 +94,11 @@ class LaneTrainable(tune.Trainable):  # type: ignore[misc]
         hello = Report(who=self._who, quiet_s=COMPILING_S)
         if self._port.hello(hello).end:
             return
-        check_token(self._storage, self._token, self._who.host)
-        self._storage.prove_writable()
+        check_token(self._files, self._token, self._who.host)
+        self._files.prove_writable()
         settings = self._settings()
         if not self._is_preempted:
-            port, storage = self._port, self._storage
+            port, storage = self._port, self._files
             serve(self._who, settings, port, storage, halve=port.halve, begin=self._begin)
 
     def _settings(self) -> LaneSettings:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 from live_sweeps import COMMAND, assert_whole, database, mlflow_children, run, write_spec
+from ray import tune
 from test_local import await_told
+
+from sweeper.runtime.lanes import LaneTrainable
 
 
 @pytest.mark.timeout(300)
@@ -63,6 +68,16 @@ def test_sigkill_of_the_whole_tree_and_resume(tmp_path: Path) -> None:
     assert resumed.returncode == 0, resumed.stderr
     assert_whole(tmp_path, trials=32, horizon=4000)
     assert len(mlflow_children(tmp_path)) == 32
+
+
+def test_a_lane_keeps_its_hands_off_what_tune_keeps_in_it() -> None:
+    """A Trainable's own attributes have names like ours; Tune uses them once a lane returns."""
+
+    def names(kind: type) -> set[str]:
+        return set(re.findall(r"self\.(_\w+)", inspect.getsource(kind)))
+
+    assert "_storage" in names(tune.Trainable)
+    assert not names(LaneTrainable) & names(tune.Trainable)
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
