@@ -147,7 +147,14 @@ def status(ctx: click.Context, name: str, storage: str, address: str | None, for
 @click.argument("name")
 @STORAGE
 @ADDRESS
-@click.option("--lines", default=50, show_default=True, type=click.IntRange(min=0), metavar="N")
+@click.option(
+    "--lines",
+    default=50,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The last ones of each log. With --address and --follow it is all from the start.",
+)
 @click.option("--follow", is_flag=True, help="Go on with what is added, until the sweep ends.")
 def logs(name: str, storage: str, address: str | None, lines: int, follow: bool) -> None:
     """Show the logs of the sweep NAME: of Ray, the tracker and every lane.

@@ -11,6 +11,14 @@ from sweeper.lane.run import Run
 from sweeper.lane.trajectories import Part
 from sweeper.study.tables import Change, Trial, meta, runs, spans, trials
 
+# To make a statement takes longer than to carry it out: those of every report are made once.
+_LAUNCH = sa.select(meta.c.value).where(meta.c.key == "launch")
+_LOCKED = {change: _LAUNCH.with_for_update(read=not change) for change in (False, True)}
+# They set the columns that come with the rows.
+_PUT_META = sa.update(meta).where(meta.c.key == sa.bindparam("of"))
+_UPDATE_RUN = sa.update(runs).where(runs.c.id == sa.bindparam("of"))
+_UPDATE_TRIAL = sa.update(trials).where(trials.c.number == sa.bindparam("of"))
+
 
 def add_trials(connection: sa.Connection, new: Sequence[Trial], their: Sequence[Run]) -> None:
     """Add trials and their runs. What a lost answer left of the same ones is replaced."""
@@ -30,14 +38,14 @@ def record(connection: sa.Connection, change: Change) -> None:
         known = set(connection.scalars(sa.select(runs.c.id).where(runs.c.id.in_(mine))))
         _insert_runs(connection, [run for run in change.added if run.id not in known])
     told = [{"of": trial.number, **_columns(trial)} for trial in change.told]
-    _update(connection, trials, trials.c.number, told)
+    _update(connection, _UPDATE_TRIAL, told)
     put_meta(connection, change.meta)
 
 
 def put_meta(connection: sa.Connection, values: Mapping[str, Any]) -> None:
     """Put values of the sweep."""
     for key, value in sorted(values.items()):  # in order: two that put the same can't deadlock
-        updated = connection.execute(sa.update(meta).where(meta.c.key == key).values(value=value))
+        updated = connection.execute(_PUT_META, {"of": key, "value": value})
         if updated.rowcount == 0:
             connection.execute(sa.insert(meta).values(key=key, value=value))
 
@@ -48,8 +56,7 @@ def launch(connection: sa.Connection, *, change: bool = False) -> int | None:
     Args:
         change: whether the caller may do so. On SQLite the write lock does both.
     """
-    query = sa.select(meta.c.value).where(meta.c.key == "launch")
-    number: int | None = connection.scalar(query.with_for_update(read=not change))
+    number: int | None = connection.scalar(_LOCKED[change])
     return number
 
 
@@ -67,6 +74,9 @@ def _forget_unanswered(connection: sa.Connection, numbers: Sequence[int]) -> Non
 
     Those that got any further stay, and adding them again is an error.
     """
+    known = sa.select(trials.c.number).where(trials.c.number.in_(numbers)).limit(1)
+    if connection.scalar(known) is None:
+        return
     untouched = runs.c.trial.in_(numbers), runs.c.step == 0, runs.c.result.is_(None)
     connection.execute(sa.delete(runs).where(*untouched))
     has_runs = sa.select(runs.c.id).where(runs.c.trial == trials.c.number).exists()
@@ -88,7 +98,7 @@ def _record_runs(connection: sa.Connection, change: Change) -> None:
     ]
     deaths = [{"of": run, "deaths": count} for run, count in change.deaths.items()]
     for rows in (reset, saved, done, deaths):
-        _update(connection, runs, runs.c.id, rows)
+        _update(connection, _UPDATE_RUN, rows)
 
 
 def _put_part(connection: sa.Connection, part: Part) -> None:
@@ -103,16 +113,11 @@ def _put_part(connection: sa.Connection, part: Part) -> None:
 
 
 def _update(
-    connection: sa.Connection,
-    table: sa.Table,
-    key: sa.Column[int],
-    rows: Sequence[Mapping[str, Any]],
+    connection: sa.Connection, query: sa.Update, rows: Sequence[Mapping[str, Any]]
 ) -> None:
     """Update rows that have the same columns, in one go; `of` says which."""
     if rows:
-        values: dict[str, Any] = {name: sa.bindparam(name) for name in rows[0] if name != "of"}
-        query = sa.update(table).where(key == sa.bindparam("of")).values(values)
-        connection.execute(query, [dict(row) for row in rows])
+        connection.execute(query, rows)
 
 
 def _columns(trial: Trial) -> dict[str, Any]:

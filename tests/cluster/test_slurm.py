@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -89,11 +90,29 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
+def first_port(job: int) -> int:
+    """Of those that the script gives to a job."""
+    line = re.search(r"^base=.*$", SCRIPT.read_text(), re.M)
+    assert line
+    script = f"SLURM_JOB_ID={job}; {line[0]}; echo $base"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_ports_of_a_job_are_its_own() -> None:
+    blocks = {range(port, port + 1000) for port in map(first_port, range(4_711, 4_731))}
+    assert len(blocks) == 20
+    first, last = min(block[0] for block in blocks), max(block[-1] for block in blocks)
+    # Ray refuses to start where one is its client server's, which every node has in mind.
+    assert first > 10_001
+    assert last < 32_768  # those that Linux gives to clients
+
+
 def job_number() -> int:
     """A number of a job whose first port is free."""
     for number in range(os.getpid(), os.getpid() + 20):
         with socket.socket() as listener:
-            if listener.connect_ex(("127.0.0.1", 10000 + number % 20 * 1000)) != 0:
+            if listener.connect_ex(("127.0.0.1", first_port(number))) != 0:
                 return number
     raise AssertionError("no port is free")
 

@@ -87,17 +87,17 @@ class Clone:
             _shorten(path)
 
     def run(self, step: Step) -> None:
-        """Run a command of a page, once whatever the number of pages that print it."""
+        """Run a command, once whatever the number of pages that print it; servers once a page."""
         command = self.here(self._filled(step.text))
         if command in self.done:
             return
         if ADDRESS in step.text and not self._servers:
             self._serve(["sweeper", "ui"], step.where)
-        self.done.add(command)
         program, *arguments = shlex.split(command)
-        if arguments[0] in ("ui", "server"):
+        if arguments[0] in ("ui", "server"):  # it ended with the page before
             self._serve([program, *arguments], step.where)
             return
+        self.done.add(command)
         assert program == "sweeper", f"{step.where}: {command}"
         arguments += self._added(step.text, arguments)
         if arguments[0] == "stop":

@@ -122,7 +122,7 @@ class Cluster:
             [str(BIN / "sweeper"), *map(str, arguments), "--address", self.address],
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=300,
             check=False,
             cwd=cwd,
             env={**self.environment, **environment},

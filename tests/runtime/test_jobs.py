@@ -122,7 +122,7 @@ def assert_no_secret(cluster: Cluster, *folders: Path) -> None:
     assert cluster.token not in repr(cluster.jobs())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_stop_and_ray_s_own_stop_save_the_rows_and_resume_goes_on(
     cluster: Cluster, tmp_path: Path
 ) -> None:
