@@ -122,7 +122,7 @@ class Cluster:
             [str(BIN / "sweeper"), *map(str, arguments), "--address", self.address],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=150,
             check=False,
             cwd=cwd,
             env={**self.environment, **environment},

@@ -122,13 +122,14 @@ def assert_no_secret(cluster: Cluster, *folders: Path) -> None:
     assert cluster.token not in repr(cluster.jobs())
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_stop_and_ray_s_own_stop_save_the_rows_and_resume_goes_on(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     name = "longer"
-    raw = {"horizon": 100_000, "budget": {"trials": 3}, "lanes": {"slots": 8, "count": 1}}
-    submit(cluster, tmp_path, name, **raw)
+    # Long enough to be stopped twice on the way, with few rows, so that its end comes soon.
+    raw = {"horizon": 100_000, "seeds": 1, "budget": {"trials": 3}}
+    submit(cluster, tmp_path, name, **raw, lanes={"slots": 8, "count": 1})
     wait_for(lambda: run_steps(tmp_path / "there", name))
     stopped = cluster.sweeper("stop", name, cwd=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
@@ -146,7 +147,7 @@ def test_stop_and_ray_s_own_stop_save_the_rows_and_resume_goes_on(
     resumed = cluster.sweeper("resume", name, cwd=tmp_path)
     assert "as job longer-3" in resumed.stdout, resumed.stderr
     cluster.sweeper("logs", name, "--follow", cwd=tmp_path)
-    assert_whole(tmp_path / "there", trials=3, horizon=100_000, name=name)
+    assert_whole(tmp_path / "there", trials=3, seeds=1, horizon=100_000, name=name)
 
 
 def run_steps(storage: Path, name: str) -> int:
